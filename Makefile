@@ -1,0 +1,30 @@
+# Everything runs in .venv, which the first target that needs it makes from nothing.
+PYTHON ?= python3
+# A build of PyTorch for the CPU is enough; TORCH='torch' takes pip's own choice.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+
+.PHONY: compare test test-slow lint clean
+
+compare: .venv/installed
+	$(BIN)/softplus compare digits
+
+test: .venv/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build dist softplus-report
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --editable '.[lab,test]'
+	touch $@

@@ -1,0 +1,21 @@
+"""Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
+
+from softplus.functional import (
+    inverse_softplus,
+    logsigmoid,
+    shifted_softplus,
+    softplus,
+    softplus_,
+)
+from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
+
+__all__ = [
+    "LogSigmoid",
+    "ShiftedSoftplus",
+    "Softplus",
+    "inverse_softplus",
+    "logsigmoid",
+    "shifted_softplus",
+    "softplus",
+    "softplus_",
+]

@@ -1,0 +1,200 @@
+"""Softplus and its relatives as modules, drop-in beside `torch.nn`."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from softplus import functional
+
+# The floor of a learnable beta: the smallest normal number of float16, so that neither beta nor
+# 1/beta leaves the range of any dtype.
+_BETA_FLOOR = 2.0**-14
+
+
+class _WithBeta(nn.Module):
+    """Holds beta: a fixed number, or a parameter that no optimizer step can make zero or negative.
+
+    The parameter is `raw_beta`, with beta = softplus(raw_beta) + 2^-14.
+    """
+
+    inplace: bool
+    raw_beta: nn.Parameter | None
+    _fixed_beta: float
+
+    def _start(self, beta: float, learnable: bool, num_parameters: int) -> None:
+        functional.check_scalar_beta(beta)
+        if num_parameters < 1 or (num_parameters > 1 and not learnable):
+            raise ValueError(
+                f"num_parameters must be 1, or with learnable=True the number of channels, got "
+                f"{num_parameters} with learnable={learnable}"
+            )
+        if learnable and not beta > _BETA_FLOOR:
+            raise ValueError(
+                f"a learnable beta stays above 2^-14 = {_BETA_FLOOR:.1e}, so it must start there, "
+                f"got {beta}: use learnable=False for a fixed beta of any other value"
+            )
+        self.num_parameters = num_parameters
+        self._fixed_beta = beta
+        raw = functional.inverse_softplus(
+            torch.full((num_parameters,), beta - _BETA_FLOOR, dtype=torch.float64)
+        )
+        self.raw_beta = nn.Parameter(raw.to(torch.get_default_dtype())) if learnable else None
+
+    @property
+    def beta(self) -> float | Tensor:
+        """The sharpness: the number given, or the tensor that `raw_beta` stands for now."""
+        if self.raw_beta is None:
+            return self._fixed_beta
+        return functional.softplus(self.raw_beta) + _BETA_FLOOR
+
+    @beta.setter
+    def beta(self, beta: float) -> None:
+        functional.check_scalar_beta(beta)
+        if self.raw_beta is not None:
+            raise AttributeError(
+                "beta is learnable: change raw_beta, with beta = softplus(raw_beta) + 2^-14"
+            )
+        self._fixed_beta = beta
+
+    def _along_channels(
+        self, input: Tensor, function: Callable[[Tensor, float | Tensor], Tensor]
+    ) -> Tensor:
+        """Return function(input, beta), several betas running along dimension 1 as in nn.PReLU."""
+        if self.num_parameters == 1:
+            return function(input, self.beta)
+        try:
+            channels_last = input.transpose(1, -1)
+        except IndexError:
+            raise ValueError(
+                f"num_parameters={self.num_parameters} betas run along dimension 1 of input, "
+                "which has one dimension only: add a batch dimension or use num_parameters=1"
+            ) from None
+        return function(channels_last, self.beta).transpose(1, -1)
+
+    def _options(self) -> list[str]:
+        beta = f"beta={self._fixed_beta}"
+        learnable = f"learnable=True, num_parameters={self.num_parameters}"
+        return [
+            learnable if self.raw_beta is not None else beta,
+            *(["inplace=True"] if self.inplace else []),
+        ]
+
+    def extra_repr(self) -> str:
+        return ", ".join(self._options())
+
+
+class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is no property
+    """Softplus as a module: ln(1 + e^(beta·x)) / beta for every element.
+
+    >>> Softplus()(torch.tensor([-2.0, 0.0, 2.0]))
+    tensor([0.1269, 0.6931, 2.1269])
+    >>> nn.Sequential(nn.Linear(4, 3), Softplus(beta=10))
+    Sequential(
+      (0): Linear(in_features=4, out_features=3, bias=True)
+      (1): Softplus(beta=10)
+    )
+
+    Is a `torch.nn.Softplus`: same positional arguments, same (empty) state_dict, `isinstance`
+    holds. Unlike it, the default is the exact function, without a threshold.
+
+    Args:
+        beta: The sharpness, in units of 1/input: a finite number other than 0; where `learnable`,
+            the positive starting value.
+        threshold: See `softplus.softplus`; None is the exact function.
+        inplace: Overwrite the input with the result.
+        learnable: Make beta a parameter, `raw_beta`, kept positive:
+            beta = softplus(raw_beta) + 2^-14.
+        num_parameters: How many betas are learned: 1, or the size of dimension 1 of the input.
+
+    Shapes and dtypes: any shape; float32, float64, bfloat16 or float16, which the result keeps.
+
+    Raises:
+        TypeError, ValueError: As `softplus.softplus` does, here and at the call; ValueError for
+            a learnable beta that starts below 2^-14 and for `num_parameters` that fits nothing.
+    """
+
+    threshold: float | None  # type: ignore[assignment]  # nn.Softplus has no exact setting
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        *,
+        inplace: bool = False,
+        learnable: bool = False,
+        num_parameters: int = 1,
+    ) -> None:
+        nn.Module.__init__(self)
+        self._start(beta, learnable, num_parameters)
+        self.threshold = threshold
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._along_channels(
+            input,
+            lambda x, beta: functional.softplus(x, beta, self.threshold, inplace=self.inplace),
+        )
+
+    def _options(self) -> list[str]:
+        threshold = [] if self.threshold is None else [f"threshold={self.threshold}"]
+        return [*super()._options(), *threshold]
+
+
+class ShiftedSoftplus(_WithBeta):
+    """Shifted Softplus as a module: softplus(x, beta) - shift, by default 0 at exactly 0.
+
+    >>> ShiftedSoftplus()(torch.tensor([-1.0, 0.0, 1.0]))
+    tensor([-0.3799,  0.0000,  0.6201])
+
+    Args:
+        beta: As in `Softplus`.
+        shift: What to subtract, in units of the output: a finite number; None is ln2/beta.
+        inplace: Overwrite the input with the result.
+        learnable: As in `Softplus`.
+        num_parameters: As in `Softplus`.
+
+    Shapes, dtypes and errors: as in `Softplus`.
+
+    Source: the activation of Schütt et al., SchNet, NIPS 2017.
+    """
+
+    def __init__(
+        self,
+        beta: float = 1.0,
+        shift: float | None = None,
+        *,
+        inplace: bool = False,
+        learnable: bool = False,
+        num_parameters: int = 1,
+    ) -> None:
+        super().__init__()
+        self._start(beta, learnable, num_parameters)
+        self.shift = shift
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        def shifted(x: Tensor, beta: float | Tensor) -> Tensor:
+            return functional.shifted_softplus(x, beta, self.shift)
+
+        def shifted_(x: Tensor, beta: float | Tensor) -> Tensor:
+            return functional.overwrite(x, beta, shifted)
+
+        return self._along_channels(input, shifted_ if self.inplace else shifted)
+
+    def _options(self) -> list[str]:
+        shift = [] if self.shift is None else [f"shift={self.shift}"]
+        return [*super()._options(), *shift]
+
+
+class LogSigmoid(nn.LogSigmoid):
+    """Log-sigmoid as a module: ln(sigmoid(x)) = -softplus(-x) for every element.
+
+    >>> LogSigmoid()(torch.tensor([-2.0, 0.0, 2.0]))
+    tensor([-2.1269, -0.6931, -0.1269])
+
+    Is a `torch.nn.LogSigmoid`. Shapes, dtypes and errors: those of `softplus.logsigmoid`.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.logsigmoid(input)

@@ -1,0 +1,1 @@
+"""The operator: the definition that everything else is held against."""

@@ -1,0 +1,100 @@
+r"""The maths in plain torch: Softplus, its inverse, its shifted form, and log-sigmoid.
+
+Softplus is :math:`y = \ln(1 + e^{\beta x}) / \beta`. Written with :math:`u = \beta x` and
+:math:`t = e^{-|u|} \in (0, 1]` it becomes :math:`y = \max(x, 0) + \ln(1 + t) / \beta` (for
+positive beta), where nothing overflows.
+
+Autograd differentiates these lines, to any order, so they are chosen for their derivatives too:
+
+- ``clamp_min(x, 0)`` and ``abs(x)`` have the derivatives 1 and 0 at 0, which sum to 1 there;
+  ``maximum`` repairs that and still leaves a second derivative of 0. ``where`` takes one of two
+  branches, each the exact function on its side of 0, so every derivative at 0 is right: 0.5,
+  beta/4, 0.
+- ``logaddexp`` has a NaN second derivative where ``exp(-u)`` overflows, and ``1 - sigmoid(u)``
+  loses every digit at u = 17. Here every derivative is a polynomial in t/(1 + t), and t carries
+  full relative accuracy until it underflows.
+- No branch computes an inf or NaN that ``where`` would have to hide: its zero gradient times inf
+  would be NaN.
+
+Half types compute in float32 and round once. Inputs are taken as valid: ``softplus.functional``
+checks them.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+_LN2 = math.log(2)
+# ln 2 in two parts, the first exact in float32, so that v - ln 2 keeps its digits next to ln 2.
+_LN2_HIGH = 0.693147182464599609375
+_LN2_LOW = -1.904654299957767878541e-9
+# From here on the exact function and PyTorch's reversion to x agree to float32 accuracy: PyTorch
+# reverts at 20 only to avoid an overflow that does not exist here.
+_EXACT_THRESHOLD = 20.0
+
+
+def _computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tensor]:
+    """Return input and beta in the type in which the formulas run."""
+    dtype = torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
+    return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else beta
+
+
+def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
+    u = x * beta
+    negative = u < 0
+    t = torch.exp(torch.where(negative, u, -u))
+    return torch.where(negative, 0.0, x) + torch.log1p(t) / beta
+
+
+def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
+    """Return ln(1 + e^(beta·x)) / beta, and x itself where beta·x exceeds a threshold below 20."""
+    x, beta = _computing(input, beta)
+    y = _softplus(x, beta)
+    if threshold is not None and threshold < _EXACT_THRESHOLD:
+        y = torch.where(x * beta > threshold, x, y)
+    return y.to(input.dtype)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """Return ln(sigmoid(x)) = -softplus(-x)."""
+    return -softplus(-input)
+
+
+def shifted_softplus(
+    input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
+) -> Tensor:
+    """Return softplus(x) - shift; without a shift, ln((1 + e^(beta·x)) / 2) / beta.
+
+    Near 0 the difference softplus(x) - ln2/beta cancels, and ln(1 + (e^u - 1) / 2) does not.
+    """
+    x, beta = _computing(input, beta)
+    if shift is not None:
+        y = _softplus(x, beta) - shift
+    else:
+        u = x * beta
+        near = u.abs() < 1
+        y = torch.where(
+            near,
+            torch.log1p(torch.expm1(torch.where(near, u, 0.0)) / 2) / beta,
+            _softplus(x, beta) - _LN2 / beta,
+        )
+    return y.to(input.dtype)
+
+
+def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+    """Return x with softplus(x) = y: ln(e^(beta·y) - 1) / beta.
+
+    With v = beta·y, ln(e^v - 1) is taken in the form that cancels nowhere: as it stands for small
+    v, as ln(1 + 2(e^(v - ln2) - 1)) around its zero at ln 2, as v + ln(1 - e^-v) for large v.
+    """
+    y, beta = _computing(input, beta)
+    v = y * beta
+    small, large = v < 0.5, v > 1
+    middle = ~(small | large)
+    of_small = torch.log(torch.expm1(torch.where(small, v, 0.5)))
+    from_zero = torch.where(middle, v, _LN2) - _LN2_HIGH - _LN2_LOW
+    of_middle = torch.log1p(2 * torch.expm1(from_zero))
+    of_large = torch.log1p(-torch.exp(-torch.where(large, v, 1.0)))
+    x = torch.where(large, y + of_large / beta, torch.where(small, of_small, of_middle) / beta)
+    return x.to(input.dtype)
