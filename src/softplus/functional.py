@@ -192,7 +192,7 @@ def overwrite(
     beta: float | Tensor,
     function: Callable[[Tensor, float | Tensor], Tensor],
 ) -> Tensor:
-    """Write function(input, beta) over `input`; the gradient of a tensor beta needs a copy of it."""
+    """Write function(input, beta) over `input`, of which a tensor beta's gradient needs a copy."""
     kept = input.clone() if isinstance(beta, Tensor) else input
     return input.copy_(function(kept, beta))
 
