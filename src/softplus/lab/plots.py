@@ -1,0 +1,208 @@
+"""The plots, as SVG: of a study for its report, and of the function for `softplus table`."""
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from softplus.lab import activations, measures
+from softplus.lab.errors import UsageError
+from softplus.modules import Softplus
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the reference is black.
+_COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"]
+_STYLE: Any = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+    "font.size": 10,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "softplus",  # the same results give the same file
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot as inline SVG, with the sentence that stands under it."""
+
+    svg: str
+    caption: str
+
+
+def figures(results: dict[str, Any]) -> list[Picture]:
+    """Return the plots of a study's report."""
+    task, settings = results["task"], results["settings"]
+    unit = "points" if task["unit"] == "%" else task["unit"]
+    with rc_context(_STYLE):
+        return [
+            Picture(
+                _svg(_differences(results, unit)),
+                f"The verdict: difference in test {task['metric']} from {settings['reference']}, "
+                "with its 95% interval; the band is the margin within which a difference does "
+                f"not matter. {'Right' if task['higher_is_better'] else 'Left'} is better.",
+            ),
+            Picture(
+                _svg(_curves(results)),
+                f"Training: validation {task['metric']} by step, mean over the seeds, with the "
+                "range from the worst to the best seed.",
+            ),
+            Picture(
+                _svg(_functions(results)),
+                "The functions and, as bars, how often the trained network's hidden units see "
+                "each pre-activation.",
+            ),
+            Picture(
+                _svg(_units(results)),
+                "The hidden units: dead (no gradient on any example), dormant (hardly active), "
+                "and outputs that are exactly 0; one dot a seed.",
+            ),
+        ]
+
+
+def save_function_plot(path: Path, betas: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)) -> None:
+    """Write a plot of Softplus and its two derivatives for several beta, beside ReLU.
+
+    Raises:
+        UsageError: The suffix is not one that matplotlib writes, or the file cannot be written.
+    """
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise UsageError(f"--plot {path}: the suffix must be one of {', '.join(known)}")
+    x = torch.linspace(-5, 5, 501, dtype=torch.float64)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(10, 3.4), layout="constrained")
+        axes = figure.subplots(1, 3)
+        relu = (torch.relu(x), (x > 0).double(), torch.zeros_like(x))
+        titles = ("function", "derivative", "second derivative")
+        for ax, title, y in zip(axes, titles, relu, strict=True):
+            ax.set_title(title)
+            ax.set_xlabel("x")
+            ax.plot(x, y, color="black", linestyle="--", label="ReLU")
+        for beta, colour in zip(betas, _COLOURS, strict=False):
+            for ax, y in zip(axes, activations.derivatives(Softplus(beta), x), strict=True):
+                ax.plot(x, y, color=colour, label=f"Softplus, beta = {beta:g}")
+        axes[0].legend()
+        try:
+            figure.savefig(path)
+        except OSError as error:
+            raise UsageError(f"--plot {path} cannot be written ({error.strerror})") from None
+
+
+def _colours(results: dict[str, Any]) -> dict[str, str]:
+    others = iter(_COLOURS)
+    reference = results["settings"]["reference"]
+    return {
+        arm["name"]: "black" if arm["name"] == reference else next(others)
+        for arm in results["arms"]
+    }
+
+
+def _differences(results: dict[str, Any], unit: str) -> Figure:
+    verdicts = results["verdicts"]
+    figure = Figure(figsize=(8, 1.3 + 0.5 * len(verdicts)), layout="constrained")
+    ax = figure.subplots()
+    margin = results["settings"]["margin"]
+    ax.axvspan(-margin, margin, color="#dddddd", label="margin", linewidth=0)
+    ax.axvline(0, color="black", linewidth=1)
+    colours = _colours(results)
+    for row, verdict in enumerate(verdicts):
+        difference = verdict["difference"]
+        if not math.isnan(difference["low"]):
+            ax.plot(
+                [difference["low"], difference["high"]],
+                [row, row],
+                color=colours[verdict["arm"]],
+                linewidth=3,
+            )
+        ax.plot(difference["center"], row, "o", color=colours[verdict["arm"]], markersize=8)
+    ax.set_yticks(range(len(verdicts)), [f"{v['arm']}\n{v['winner']}" for v in verdicts])
+    ax.set_ylim(len(verdicts) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    ax.set_xlabel(f"difference in test {results['task']['metric']} ({unit})")
+    return figure
+
+
+def _curves(results: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    ax = figure.subplots()
+    task = results["task"]
+    everything = []
+    for name, colour in _colours(results).items():
+        arm = next(arm for arm in results["arms"] if arm["name"] == name)
+        shortest = min(len(trial["curve"]) for trial in arm["trials"])
+        steps = [step for step, _ in arm["trials"][0]["curve"][:shortest]]
+        metric = np.array([[y for _, y in t["curve"][:shortest]] for t in arm["trials"]])
+        everything.append(metric[:, 1:].ravel())
+        ax.fill_between(
+            steps, metric.min(axis=0), metric.max(axis=0), color=colour, alpha=0.12, linewidth=0
+        )
+        ax.plot(steps, metric.mean(axis=0), color=colour, label=name)
+    ax.axhline(task["goal"], color="grey", linestyle=":", label=f"target {task['goal']:g}")
+    # A start far off or a late overfit would flatten what matters: most values set the view.
+    low, high = np.quantile(np.concatenate(everything), [0.02, 0.98])
+    pad = 0.15 * (high - low) or 1.0
+    ax.set_ylim(min(low, task["goal"]) - pad, max(high, task["goal"]) + pad)
+    ax.set_xlabel("step")
+    ax.set_ylabel(f"validation {task['metric']} ({task['unit']})")
+    ax.legend()
+    return figure
+
+
+def _functions(results: dict[str, Any]) -> Figure:
+    arms = results["arms"]
+    figure = Figure(figsize=(8, 2.6 * math.ceil(len(arms) / 2)), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(math.ceil(len(arms) / 2), 2)).ravel()
+    low, high = measures.HISTOGRAM_RANGE
+    edges = np.linspace(low, high, measures.HISTOGRAM_BINS + 1)
+    x = torch.linspace(low, high, 801, dtype=torch.float64)
+    colours = _colours(results)
+    for panel, arm in zip(panels, arms, strict=False):
+        histogram = np.mean([trial["measures"]["histogram"] for trial in arm["trials"]], axis=0)
+        bars = panel.twinx()
+        bars.stairs(histogram, edges, fill=True, color="#bbbbbb", alpha=0.6)
+        bars.set_yticks([])
+        bars.spines["left"].set_visible(False)
+        panel.set_zorder(bars.get_zorder() + 1)
+        panel.patch.set_visible(False)
+        with torch.no_grad():
+            panel.plot(x, activations.parse(arm["name"]).build()(x), color=colours[arm["name"]])
+        panel.set_title(arm["name"])
+        panel.set_xlabel("pre-activation x")
+    for panel in panels[len(arms) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def _units(results: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    panels = figure.subplots(1, 3)
+    colours = _colours(results)
+    for panel, measure in zip(panels, ("dead", "dormant", "sparsity"), strict=True):
+        for row, arm in enumerate(results["arms"]):
+            values = [100 * trial["measures"][measure] for trial in arm["trials"]]
+            jitter = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else [0.0]
+            panel.plot(values, row + np.asarray(jitter), "o", color=colours[arm["name"]], alpha=0.6)
+        panel.set_title("outputs exactly 0" if measure == "sparsity" else f"{measure} units")
+        panel.set_xlabel("share (%)")
+        panel.set_xlim(-2, max(10.0, panel.get_xlim()[1]))
+        panel.set_ylim(len(results["arms"]) - 0.5, -0.5)
+        panel.set_yticks([])
+        panel.grid(visible=False, axis="y")
+    panels[0].set_yticks(range(len(results["arms"])), [arm["name"] for arm in results["arms"]])
+    return figure
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    # Inline SVG starts at its element: the XML declaration and doctype belong to files.
+    return text.getvalue()[text.getvalue().index("<svg") :]
