@@ -27,6 +27,8 @@ except ModuleNotFoundError as missing:
         file=sys.stderr,
     )
     raise SystemExit(2) from None
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 app = typer.Typer(
     help=__doc__.splitlines()[0] if __doc__ else None,
@@ -169,3 +171,7 @@ def main() -> None:
     except UsageError as error:
         Console(stderr=True).print(f"softplus: {error}", style="red", markup=False, soft_wrap=True)
         raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

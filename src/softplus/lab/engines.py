@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
 from typing import TypeVar
@@ -21,7 +21,7 @@ class WorkerDiedError(RuntimeError):
 
 def run_local(
     function: Callable[[Item], Outcome], items: Sequence[Item], jobs: int
-) -> Iterator[tuple[Item, Outcome]]:
+) -> Generator[tuple[Item, Outcome]]:
     """Yield (item, function(item)) in the order in which they finish, on `jobs` processes.
 
     Each process computes with one thread, so that results do not depend on `jobs`; one job runs

@@ -148,7 +148,7 @@ def _curves(results: dict[str, Any]) -> Figure:
         ax.plot(steps, metric.mean(axis=0), color=colour, label=name)
     ax.axhline(task["goal"], color="grey", linestyle=":", label=f"target {task['goal']:g}")
     # A start far off or a late overfit would flatten what matters: most values set the view.
-    low, high = np.quantile(np.concatenate(everything), [0.02, 0.98])
+    low, high = np.quantile(np.concatenate(everything), [0.05, 0.99])
     pad = 0.15 * (high - low) or 1.0
     ax.set_ylim(min(low, task["goal"]) - pad, max(high, task["goal"]) + pad)
     ax.set_xlabel("step")

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -115,11 +116,12 @@ def run(
         done += len(results)
         progress(phase, done)
         missing = [trial for trial in wanted if trial not in results]
-        for trial, result in engines.run_local(trials.run, missing, jobs):
-            store.put(trial.key, result)
-            results[trial] = result
-            done += 1
-            progress(phase, done)
+        with closing(engines.run_local(trials.run, missing, jobs)) as finished:
+            for trial, result in finished:
+                store.put(trial.key, result)
+                results[trial] = result
+                done += 1
+                progress(phase, done)
         return results
 
     task = tasks.load(settings.task)

@@ -72,7 +72,7 @@ def run(trial: Trial) -> dict[str, Any]:
             return task.metric(model(inputs[validation]), task.targets[validation])
 
     best, best_state = look(), copy.deepcopy(model.state_dict())
-    curve = [(0, best)]
+    curve = [[0, best]]
     steps_to_goal = 0 if not task.better(task.goal, best) else None
     diverged_at = None
     for step, batch in enumerate(_batches(train, trial, task.batch_size), start=1):
@@ -88,7 +88,7 @@ def run(trial: Trial) -> dict[str, Any]:
         if step % _LOOK_EVERY:
             continue
         metric = look()
-        curve.append((step, metric))
+        curve.append([step, metric])
         if steps_to_goal is None and not task.better(task.goal, metric):
             steps_to_goal = step
         if task.better(metric, best):

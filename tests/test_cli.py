@@ -1,0 +1,182 @@
+"""The command line as a user runs it: what it prints, writes, refuses, and how it stops."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from softplus import cli
+from softplus.lab import tasks
+
+SMALL = ["--width", "8", "--epochs", "1", "--seeds", "2", "--lr", "1e-2", "--jobs", "1"]
+
+
+def softplus(*arguments, cwd=None):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "softplus.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Return a function that runs the command line here and returns what it refused with."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["softplus", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_table_computes_the_values_of_every_textbook():
+    result = softplus("table")
+    assert result.returncode == 0
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in result.stdout.splitlines()
+        if line.startswith("│")
+    ]
+    values = {row[0]: row[1:4] for row in rows if len(row) == 6}
+    assert values == {
+        "-2": ["0.1269", "0.1192", "0.1050"],
+        "-1": ["0.3133", "0.2689", "0.1966"],
+        "0": ["0.6931", "0.5000", "0.2500"],
+        "1": ["1.3133", "0.7311", "0.1966"],
+        "2": ["2.1269", "0.8808", "0.1050"],
+        "5": ["5.0067", "0.9933", "0.0066"],
+    }
+    words = " ".join(result.stdout.split())
+    assert "0, derivative 0, second 0" in words
+    assert "inf, derivative 1, second 0" in words
+    assert "2.06e-09" in words
+
+
+@pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
+def test_table_draws(tmp_path, suffix):
+    path = tmp_path / f"functions.{suffix}"
+    assert softplus("table", "--plot", path).returncode == 0
+    head = path.read_bytes()[:200]
+    assert {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}[suffix] in head
+
+
+def test_compare_prints_the_table_and_the_verdict_and_writes_the_files(tmp_path):
+    result = softplus("compare", "digits", *SMALL, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "Dead units" in result.stdout
+    assert "Verdict: On digits, " in result.stdout
+    out = tmp_path / "softplus-report"
+    assert {path.name for path in out.iterdir()} == {
+        "report.html",
+        "report.md",
+        "results.json",
+        "study.sqlite",
+    }
+    results = json.loads((out / "results.json").read_text())
+    assert results["settings"]["depth"] == 3
+    assert [arm["name"] for arm in results["arms"]] == ["relu", "softplus"]
+
+
+def test_compare_takes_every_activation_on_the_positive_target(tmp_path):
+    every = "relu,softplus,softplus:beta=5,shifted_softplus,gelu,silu,elu,leaky_relu"
+    result = softplus("compare", "diabetes", *SMALL, "--activations", every, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert ",".join(arm["name"] for arm in results["arms"]) == every
+    assert len(results["verdicts"]) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "digts"], ["unknown task 'digts'", "did you mean digits?", "diabetes"]),
+        (["compare", "digits", "--activations", "relu,sofplus"], ["did you mean softplus?"]),
+        (["compare", "digits", "--activations", "relu"], ["--activations", "two or more"]),
+        (["compare", "digits", "--seeds", "0"], ["--seeds", "at least 1", "got 0"]),
+        (["compare", "digits", "--width", "-4"], ["--width", "at least 1", "got -4"]),
+        (["compare", "digits", "--jobs", "0"], ["--jobs", "at least 1", "got 0"]),
+        (["compare", "digits", "--lr", "fast"], ["--lr", "'fast'"]),
+        (["compare", "digits", "--activations", "relu,softplus:beta=0"], ["beta", "'0'"]),
+        (["compare", "digits", "--out", "/dev/null/x"], ["--out /dev/null/x cannot be written"]),
+        (["table", "--plot", "functions.xyz"], ["--plot", "suffix", "svg"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, refused):
+    message = refused(*arguments)
+    assert len(message.strip().splitlines()) == 1
+    assert all(word in message for word in words)
+
+
+def test_the_exit_code_of_bad_input_reaches_the_shell():
+    result = softplus("compare", "digts")
+    assert result.returncode == 2
+    assert result.stderr.startswith("softplus: unknown task")
+    assert "Traceback" not in result.stderr
+
+
+def test_nan_in_the_data_is_one_clear_line_and_exit_code_2(monkeypatch, refused):
+    def broken():
+        task = vars(tasks.load("diabetes"))
+        return tasks.Task(**{**task, "targets": task["targets"] * float("nan")})
+
+    monkeypatch.setitem(tasks._TASKS, "broken", broken)
+    message = refused("compare", "broken")
+    assert "442 of 442 rows have a NaN or infinite value in the targets" in message
+
+
+def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path):
+    command = [sys.executable, "-m", "softplus.cli", "compare", "digits", "--jobs", "2"]
+    command += ["--width", "8", "--seeds", "2", "--lr", "1e-2,1e-3", "--epochs", "2"]
+    running = subprocess.Popen(
+        [*command, "--out", tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # a terminal sends Ctrl-C to the whole process group
+    )
+    deadline = time.monotonic() + 120
+    store = tmp_path / "study.sqlite"
+    while time.monotonic() < deadline and not _kept(store):
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGINT)
+    output, _ = running.communicate(timeout=60)
+    assert running.returncode == 130, output
+    assert "Traceback" not in output
+    kept = _kept(store)
+    assert f"stopped: {kept} of 16 runs are kept in" in " ".join(output.split())
+    result = softplus(*command[3:], "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert _kept(store) == 16
+
+
+def _kept(path):
+    """Return how many trials a study's file holds."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM trials").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def test_without_the_lab_extra_the_command_says_how_to_get_it():
+    blocked = "import sys; sys.modules['typer'] = None\nimport softplus.cli"
+    result = subprocess.run(
+        [sys.executable, "-c", blocked], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 2
+    assert "pip install 'softplus[lab]'" in result.stderr
+    assert "Traceback" not in result.stderr
