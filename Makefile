@@ -23,8 +23,10 @@ lint: .venv/installed
 clean:
 	rm -rf .venv build dist softplus-report
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml setup.py $(wildcard src/softplus/ops/cpu/*.cpp src/softplus/ops/cpu/*.h)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --editable '.[lab,test]'
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
+	# Without isolation: the CPU kernels are built against the PyTorch just installed.
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
 	touch $@

@@ -19,3 +19,8 @@ __all__ = [
     "softplus",
     "softplus_",
 ]
+
+
+def __dir__() -> list[str]:
+    """List what users need; the modules that hold it are no part of the face."""
+    return __all__

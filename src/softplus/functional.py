@@ -1,7 +1,8 @@
 """Softplus and its relatives as functions, drop-in beside `torch.nn.functional`.
 
-Each function checks its arguments and hands them to `softplus.ops`. A tensor subclass or a tracer
-that overrides torch functions (`fx.symbolic_trace`, for one) sees the whole function as one call.
+A plain eager call on a CPU tensor goes to the kernels at once. Any other has its arguments checked
+and goes to `softplus.ops.dispatch`; a tensor subclass or a tracer that overrides torch functions
+(`fx.symbolic_trace`, for one) sees the whole function as one call.
 """
 
 import math
@@ -10,9 +11,10 @@ from numbers import Real
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
-from softplus.ops import definition
+from softplus.ops import cpu, dispatch
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -58,6 +60,10 @@ def softplus(
     Source: Dugas et al., Incorporating Second-Order Functional Knowledge for Better Option
     Pricing, NIPS 2000.
     """
+    if not is_dynamo_compiling():
+        plain = cpu.softplus(input, beta, threshold, inplace, out)
+        if plain is not None:
+            return plain
     overriders = (input, beta, out)
     if has_torch_function(overriders):
         result: Tensor = handle_torch_function(
@@ -72,17 +78,17 @@ def softplus(
         return result
     _check_input(input)
     _check_beta(beta, input)
-    _check_threshold(threshold)
+    check_threshold(threshold)
     if not inplace and out is None:
-        return definition.softplus(input, beta, threshold)
+        return dispatch.softplus(input, beta, threshold)
     if inplace and out is not None:
         raise ValueError(
             "softplus got inplace=True and out=...: one result has one place; drop one of them"
         )
     if out is not None:
         # A product with 1 changes no value and follows every rule that torch has for `out=`.
-        return torch.mul(definition.softplus(input, beta, threshold), 1, out=out)
-    return overwrite(input, beta, lambda x, beta: definition.softplus(x, beta, threshold))
+        return torch.mul(dispatch.softplus(input, beta, threshold), 1, out=out)
+    return overwrite(input, lambda x: dispatch.softplus(x, beta, threshold))
 
 
 def softplus_(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
@@ -120,12 +126,16 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     Raises:
         TypeError, ValueError: As in `softplus`.
     """
+    if not is_dynamo_compiling():
+        plain = cpu.inverse_softplus(input, beta)
+        if plain is not None:
+            return plain
     if has_torch_function((input, beta)):
         result: Tensor = handle_torch_function(inverse_softplus, (input, beta), input, beta)
         return result
     _check_input(input)
     _check_beta(beta, input)
-    return definition.inverse_softplus(input, beta)
+    return dispatch.inverse_softplus(input, beta)
 
 
 def shifted_softplus(
@@ -153,14 +163,21 @@ def shifted_softplus(
 
     Source: the activation of Schütt et al., SchNet, NIPS 2017.
     """
+    if not is_dynamo_compiling():
+        plain = cpu.shifted_softplus(input, beta, shift)
+        if plain is not None:
+            return plain
     overriders = (input, beta, shift)
     if has_torch_function(overriders):
         result: Tensor = handle_torch_function(shifted_softplus, overriders, input, beta, shift)
         return result
     _check_input(input)
     _check_beta(beta, input)
-    _check_shift(shift, input)
-    return definition.shifted_softplus(input, beta, shift)
+    if isinstance(shift, Tensor):
+        _check_broadcast("shift", shift, input)
+    else:
+        check_scalar_shift(shift)
+    return dispatch.shifted_softplus(input, beta, shift)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -180,21 +197,20 @@ def logsigmoid(input: Tensor) -> Tensor:
     Raises:
         TypeError: `input` is not a floating-point strided tensor.
     """
+    if not is_dynamo_compiling():
+        plain = cpu.softplus(input, -1.0, None, False, None)
+        if plain is not None:
+            return plain
     if has_torch_function((input,)):
         result: Tensor = handle_torch_function(logsigmoid, (input,), input)
         return result
     _check_input(input)
-    return definition.logsigmoid(input)
+    return dispatch.softplus(input, -1.0)
 
 
-def overwrite(
-    input: Tensor,
-    beta: float | Tensor,
-    function: Callable[[Tensor, float | Tensor], Tensor],
-) -> Tensor:
-    """Write function(input, beta) over `input`, of which a tensor beta's gradient needs a copy."""
-    kept = input.clone() if isinstance(beta, Tensor) else input
-    return input.copy_(function(kept, beta))
+def overwrite(input: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Write function(input) over `input`, of which backward may need a copy."""
+    return input.copy_(function(input.clone()))
 
 
 def _check_input(input: Tensor) -> None:
@@ -258,7 +274,8 @@ def check_scalar_beta(beta: float) -> None:
         )
 
 
-def _check_threshold(threshold: float | None) -> None:
+def check_threshold(threshold: float | None) -> None:
+    """Raise unless `threshold` is a number or None."""
     if threshold is None:
         return
     if not isinstance(threshold, (float, int, Real)):
@@ -269,11 +286,9 @@ def _check_threshold(threshold: float | None) -> None:
         raise ValueError("threshold must be a number or None (the exact function), got nan")
 
 
-def _check_shift(shift: float | Tensor | None, input: Tensor) -> None:
+def check_scalar_shift(shift: float | None) -> None:
+    """Raise unless `shift` is a finite number or None."""
     if shift is None:
-        return
-    if isinstance(shift, Tensor):
-        _check_broadcast("shift", shift, input)
         return
     if not isinstance(shift, (float, int, Real)):
         raise TypeError(

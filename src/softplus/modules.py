@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import has_torch_function
 
 from softplus import functional
 
@@ -63,14 +64,14 @@ class _WithBeta(nn.Module):
         """Return function(input, beta), several betas running along dimension 1 as in nn.PReLU."""
         if self.num_parameters == 1:
             return function(input, self.beta)
-        try:
-            channels_last = input.transpose(1, -1)
-        except IndexError:
+        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        traced = tracing or has_torch_function((input,))
+        if not traced and (input.dim() < 2 or input.shape[1] != self.num_parameters):
             raise ValueError(
-                f"num_parameters={self.num_parameters} betas run along dimension 1 of input, "
-                "which has one dimension only: add a batch dimension or use num_parameters=1"
-            ) from None
-        return function(channels_last, self.beta).transpose(1, -1)
+                f"num_parameters={self.num_parameters} betas run along dimension 1 of input, which "
+                f"has shape {tuple(input.shape)}: use the size of that dimension, or 1"
+            )
+        return function(input.transpose(1, -1), self.beta).transpose(1, -1)
 
     def _options(self) -> list[str]:
         beta = f"beta={self._fixed_beta}"
@@ -127,6 +128,7 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
     ) -> None:
         nn.Module.__init__(self)
         self._start(beta, learnable, num_parameters)
+        functional.check_threshold(threshold)
         self.threshold = threshold
         self.inplace = inplace
 
@@ -170,6 +172,7 @@ class ShiftedSoftplus(_WithBeta):
     ) -> None:
         super().__init__()
         self._start(beta, learnable, num_parameters)
+        functional.check_scalar_shift(shift)
         self.shift = shift
         self.inplace = inplace
 
@@ -178,7 +181,7 @@ class ShiftedSoftplus(_WithBeta):
             return functional.shifted_softplus(x, beta, self.shift)
 
         def shifted_(x: Tensor, beta: float | Tensor) -> Tensor:
-            return functional.overwrite(x, beta, shifted)
+            return functional.overwrite(x, lambda x: shifted(x, beta))
 
         return self._along_channels(input, shifted_ if self.inplace else shifted)
 

@@ -1,8 +1,8 @@
-r"""The maths in plain torch: Softplus, its inverse, its shifted form, and log-sigmoid.
+r"""The maths in plain torch: Softplus, its inverse and its shifted form.
 
 Softplus is :math:`y = \ln(1 + e^{\beta x}) / \beta`. Written with :math:`u = \beta x` and
 :math:`t = e^{-|u|} \in (0, 1]` it becomes :math:`y = \max(x, 0) + \ln(1 + t) / \beta` (for
-positive beta), where nothing overflows.
+positive beta), where nothing overflows. Log-sigmoid is Softplus with beta = -1.
 
 Autograd differentiates these lines, to any order, so they are chosen for their derivatives too:
 
@@ -26,12 +26,17 @@ import torch
 from torch import Tensor
 
 _LN2 = math.log(2)
-# ln 2 in two parts, the first exact in float32, so that v - ln 2 keeps its digits next to ln 2.
+# ln 2 in three parts, the first exact in float32, the first two together exact in float64, so that
+# v - ln 2 keeps its digits next to ln 2 in either.
 _LN2_HIGH = 0.693147182464599609375
-_LN2_LOW = -1.904654299957767878541e-9
+_LN2_MIDDLE = _LN2 - _LN2_HIGH
+_LN2_LOW = 2.319046813846299558e-17
+# e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and not
+# merely multiplied by 0: in double backward through a tensor beta the other factor may overflow.
+_SMALLEST_EXPONENT = -800.0
 # From here on the exact function and PyTorch's reversion to x agree to float32 accuracy: PyTorch
 # reverts at 20 only to avoid an overflow that does not exist here.
-_EXACT_THRESHOLD = 20.0
+EXACT_THRESHOLD = 20.0
 
 
 def _computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tensor]:
@@ -43,7 +48,9 @@ def _computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Ten
 def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
     u = x * beta
     negative = u < 0
-    t = torch.exp(torch.where(negative, u, -u))
+    exponent = torch.where(negative, u, -u)
+    # `where` and not `clamp`, whose derivatives at NaN are 0.
+    t = torch.exp(torch.where(exponent < _SMALLEST_EXPONENT, _SMALLEST_EXPONENT, exponent))
     return torch.where(negative, 0.0, x) + torch.log1p(t) / beta
 
 
@@ -51,14 +58,9 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
     """Return ln(1 + e^(beta·x)) / beta, and x itself where beta·x exceeds a threshold below 20."""
     x, beta = _computing(input, beta)
     y = _softplus(x, beta)
-    if threshold is not None and threshold < _EXACT_THRESHOLD:
+    if threshold is not None and threshold < EXACT_THRESHOLD:
         y = torch.where(x * beta > threshold, x, y)
     return y.to(input.dtype)
-
-
-def logsigmoid(input: Tensor) -> Tensor:
-    """Return ln(sigmoid(x)) = -softplus(-x)."""
-    return -softplus(-input)
 
 
 def shifted_softplus(
@@ -86,15 +88,15 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return x with softplus(x) = y: ln(e^(beta·y) - 1) / beta.
 
     With v = beta·y, ln(e^v - 1) is taken in the form that cancels nowhere: as it stands for small
-    v, as ln(1 + 2(e^(v - ln2) - 1)) around its zero at ln 2, as v + ln(1 - e^-v) for large v.
+    v, as w + ln(1 - (e^-w - 1)) with w = v - ln 2 around its zero, as v + ln(1 - e^-v) for large v.
     """
     y, beta = _computing(input, beta)
     v = y * beta
-    small, large = v < 0.5, v > 1
+    small, large = v < 0.4, v > 1
     middle = ~(small | large)
-    of_small = torch.log(torch.expm1(torch.where(small, v, 0.5)))
-    from_zero = torch.where(middle, v, _LN2) - _LN2_HIGH - _LN2_LOW
-    of_middle = torch.log1p(2 * torch.expm1(from_zero))
+    of_small = torch.log(torch.expm1(torch.where(small, v, 0.4)))
+    from_zero = torch.where(middle, v, _LN2) - _LN2_HIGH - _LN2_MIDDLE - _LN2_LOW
+    of_middle = from_zero + torch.log1p(-torch.expm1(-from_zero))
     of_large = torch.log1p(-torch.exp(-torch.where(large, v, 1.0)))
     x = torch.where(large, y + of_large / beta, torch.where(small, of_small, of_middle) / beta)
     return x.to(input.dtype)

@@ -1,0 +1,6 @@
+// The whole library but its kernels, in one translation unit: reading PyTorch's headers is most of
+// the time that compiling takes.
+#include "instruction_set.cpp"
+#include "operators.cpp"
+
+#include "entry.cpp"

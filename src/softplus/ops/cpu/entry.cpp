@@ -1,0 +1,167 @@
+// The entry from Python: decides whether a call is a plain eager one, which the kernels serve.
+#include <ATen/Functions.h>
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/csrc/Exceptions.h>
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/jit/frontend/tracer.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <cmath>
+#include <limits>
+
+#include "instruction_set.h"
+#include "operators.h"
+
+namespace softplus {
+namespace {
+
+using at::Tensor;
+using c10::DispatchKey;
+
+// What a plain dense tensor of any device and a plain call carry. Anything else (a functorch level,
+// a Python or fake tensor, an active mode, functionalization, a negated view) is for the
+// definition. Autocast leaves softplus alone on CPU, and elsewhere PyTorch's own softplus obeys it.
+const c10::DispatchKeySet PLAIN =
+    c10::DispatchKeySet(
+        {DispatchKey::Dense, DispatchKey::AutogradFunctionality, DispatchKey::ADInplaceOrView,
+         DispatchKey::BackendSelect}) |
+    c10::autocast_dispatch_keyset;
+
+bool plain(c10::DispatchKeySet keys) {
+  return ((keys - PLAIN).raw_repr() & ~c10::full_backend_mask) == 0;
+}
+
+bool plain_call() {
+  return !at::impl::torch_function_mode_enabled() && !torch::jit::tracer::isTracing() &&
+         plain(c10::impl::tls_local_dispatch_key_set().included_);
+}
+
+// The tensor if it is a torch.Tensor or torch.nn.Parameter itself, dense, of a dtype with kernels.
+const Tensor* plain_tensor(PyObject* object) {
+  if (!THPVariable_CheckExact(object)) return nullptr;
+  const Tensor& tensor = THPVariable_Unpack(object);
+  const auto type = tensor.scalar_type();
+  const bool taken = type == at::kFloat || type == at::kDouble || type == at::kBFloat16 ||
+                     type == at::kHalf;
+  return taken && plain(tensor.key_set()) && !tensor._fw_grad(0).defined() ? &tensor : nullptr;
+}
+
+// A Python number, NaN for what is none: the Python side then says what is wrong with it.
+double number(PyObject* object) {
+  if (PyFloat_CheckExact(object)) return PyFloat_AS_DOUBLE(object);
+  if (!PyLong_CheckExact(object)) return std::numeric_limits<double>::quiet_NaN();
+  const double value = PyLong_AsDouble(object);
+  if (!PyErr_Occurred()) return value;
+  PyErr_Clear();  // no double is that large
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+// Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
+bool ordinary_beta(double beta) { return std::abs(beta) >= 0x1p-100 && std::abs(beta) <= 0x1p100; }
+
+// The functions below return None where the call is not theirs.
+
+// softplus(input, beta, threshold, inplace, out)
+PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  TORCH_CHECK_TYPE(count == 5, "softplus takes 5 arguments, got ", count);
+  const Tensor* input = plain_tensor(arguments[0]);
+  const double beta = number(arguments[1]);
+  const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
+  const bool in_place = arguments[3] == Py_True;
+  if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !plain_call()) Py_RETURN_NONE;
+  const bool records = at::GradMode::is_enabled() && input->requires_grad();
+  if ((in_place || arguments[4] != Py_None) && !input->is_cpu()) Py_RETURN_NONE;
+  if (arguments[4] != Py_None) {
+    const Tensor* output = plain_tensor(arguments[4]);
+    if (in_place || records || !output || output->requires_grad() || !output->is_cpu() ||
+        output->scalar_type() != input->scalar_type())
+      Py_RETURN_NONE;
+    {
+      pybind11::gil_scoped_release released;
+      forward_out(*output, *input, beta, threshold);
+    }
+    return Py_NewRef(arguments[4]);
+  }
+  if (in_place) {
+    // Where backward needs the input that is overwritten, the definition keeps what it needs.
+    if (records && !output_determines_gradient(input->scalar_type(), threshold)) Py_RETURN_NONE;
+    {
+      pybind11::gil_scoped_release released;
+      forward_in_place(*input, beta, threshold);
+    }
+    return Py_NewRef(arguments[0]);
+  }
+  Tensor result;
+  {
+    pybind11::gil_scoped_release released;
+    // Elsewhere PyTorch's own: never slower, never keeping more.
+    result = input->is_cpu() ? forward(*input, beta, threshold)
+                             : at::softplus(*input, beta, threshold);
+  }
+  return THPVariable_Wrap(result);
+  END_HANDLE_TH_ERRORS
+}
+
+// shifted_softplus(input, beta, shift)
+PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  TORCH_CHECK_TYPE(count == 3, "shifted_softplus takes 3 arguments, got ", count);
+  const Tensor* input = plain_tensor(arguments[0]);
+  const double beta = number(arguments[1]);
+  std::optional<double> shift;
+  if (arguments[2] != Py_None) shift = number(arguments[2]);
+  if (!input || !ordinary_beta(beta) || !std::isfinite(shift.value_or(0)) || !plain_call() ||
+      !input->is_cpu())
+    Py_RETURN_NONE;
+  Tensor result;
+  {
+    pybind11::gil_scoped_release released;
+    result = shifted(*input, beta, shift);
+  }
+  return THPVariable_Wrap(result);
+  END_HANDLE_TH_ERRORS
+}
+
+// inverse_softplus(input, beta)
+PyObject* inverse_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  HANDLE_TH_ERRORS
+  TORCH_CHECK_TYPE(count == 2, "inverse_softplus takes 2 arguments, got ", count);
+  const Tensor* input = plain_tensor(arguments[0]);
+  const double beta = number(arguments[1]);
+  if (!input || !ordinary_beta(beta) || !plain_call() || !input->is_cpu()) Py_RETURN_NONE;
+  // Its derivatives are the definition's.
+  if (at::GradMode::is_enabled() && input->requires_grad()) Py_RETURN_NONE;
+  Tensor result;
+  {
+    pybind11::gil_scoped_release released;
+    result = inverse(*input, beta);
+  }
+  return THPVariable_Wrap(result);
+  END_HANDLE_TH_ERRORS
+}
+
+PyMethodDef fast_call(const char* name, _PyCFunctionFast function) {
+  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), METH_FASTCALL,
+          nullptr};
+}
+
+}  // namespace
+}  // namespace softplus
+
+// What the loader reads in the file before it loads it.
+extern "C" __attribute__((used, visibility("default"))) const char softplus_built_for[] =
+    "softplus-built-for:" BUILT_FOR ";";
+
+PYBIND11_MODULE(_kernels, m) {
+  static PyMethodDef methods[] = {
+      softplus::fast_call("softplus", softplus::softplus),
+      softplus::fast_call("shifted_softplus", softplus::shifted_softplus),
+      softplus::fast_call("inverse_softplus", softplus::inverse_softplus),
+      {nullptr, nullptr, 0, nullptr}};
+  PyModule_AddFunctions(m.ptr(), methods);
+  m.def("available", softplus::available);
+  m.def("chosen", [] { return softplus::chosen().name; });
+  m.def("use", softplus::use);
+}

@@ -1,0 +1,286 @@
+// The kernels of one instruction set: loops that carry the maths over contiguous memory.
+// Compiled once for each, with its flags and -DISA=baseline, avx2 or avx512; no torch header, so
+// that no inline function of torch is ever compiled for an instruction set the CPU may lack.
+#include "kernels.h"
+
+#include "maths.h"
+
+namespace softplus {
+namespace {
+
+// A storage type: the vector it computes in, the digits it needs, and the way in and out.
+struct Float32 {
+  using Element = float;
+  using V = F;
+  static constexpr Digits DIGITS = Digits::single;
+  static INLINE F load(const float* p) { return F::load(p); }
+  static INLINE void store(float* p, F x) { x.store(p); }
+};
+
+struct Float64 {
+  using Element = double;
+  using V = D;
+  static constexpr Digits DIGITS = Digits::full;
+  static INLINE D load(const double* p) { return D::load(p); }
+  static INLINE void store(double* p, D x) { x.store(p); }
+};
+
+// A bfloat16 is the upper half of a float. Elements of even and odd index go to different
+// registers, which costs less than keeping their order.
+struct BFloat16 {
+  using Element = uint16_t;
+  using V = F;
+  static constexpr Digits DIGITS = Digits::half;
+  static INLINE F load(const uint16_t* p) {
+    const Ints pairs = *(const Register<int32_t>::unaligned*)p;
+    I x;
+    x.part[0] = pairs << 16;
+    x.part[1] = pairs & int32_t(0xffff0000);
+    return of_bits<F>(x);
+  }
+  static INLINE void store(uint16_t* p, F x) {
+    I b = bits(x);
+    b = b + ((b >> 16) & I(1)) + I(0x7fff);  // to nearest even; a NaN of these kernels stays one
+    *(Register<int32_t>::unaligned*)p = ((b.part[0] >> 16) & 0xffff) | (b.part[1] & int32_t(0xffff0000));
+  }
+};
+
+struct Float16 {
+  using Element = uint16_t;
+  using V = F;
+  static constexpr Digits DIGITS = Digits::half;
+  static INLINE F load(const uint16_t* p) {
+    F x;
+#if defined(__AVX512F__)
+    EACH x.part[k] = (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p + k));
+#elif defined(__F16C__)
+    EACH x.part[k] = (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p + k));
+#else
+    for (int i = 0; i < F::SIZE; i++) x.part[i / 4][i % 4] = to_float(p[i]);
+#endif
+    return x;
+  }
+  static INLINE void store(uint16_t* p, F x) {
+#if defined(__AVX512F__)
+    EACH _mm256_storeu_si256((__m256i*)p + k, _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT));
+#elif defined(__F16C__)
+    EACH _mm_storeu_si128((__m128i*)p + k, _mm256_cvtps_ph((__m256)x.part[k], _MM_FROUND_TO_NEAREST_INT));
+#else
+    for (int i = 0; i < F::SIZE; i++) p[i] = of_float(x.part[i / 4][i % 4]);
+#endif
+  }
+  static float to_float(uint16_t h) {
+    uint32_t sign = uint32_t(h & 0x8000) << 16, rest = h & 0x7fff;
+    float small = float(int(rest)) * 0x1p-24f;  // a subnormal half
+    uint32_t b = rest >= 0x7c00 ? 0x7f800000 | (rest & 0x3ff) << 13 : (rest << 13) + (112 << 23);
+    if (rest < 0x400) memcpy(&b, &small, 4);
+    b |= sign;
+    float x;
+    memcpy(&x, &b, 4);
+    return x;
+  }
+  static uint16_t of_float(float x) {
+    uint32_t b;
+    memcpy(&b, &x, 4);
+    uint16_t sign = b >> 16 & 0x8000;
+    b &= 0x7fffffff;
+    if (b > 0x7f800000) return sign | 0x7e00;
+    if (b >= 0x477ff000) return sign | 0x7c00;  // 65520 and above round to infinity
+    if (b < 0x38800000) {  // subnormal: adding 0.5 rounds to multiples of 2^-24
+      memcpy(&x, &b, 4);
+      x += 0.5f;
+      memcpy(&b, &x, 4);
+      return sign | (b - 0x3f000000);
+    }
+    return sign | (b - (112 << 23) + 0xfff + (b >> 13 & 1)) >> 13;
+  }
+};
+
+// out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in padded
+// copies: an element's result does not depend on its place.
+template <class S, int IN, int OUT, class Function>
+INLINE void map(const void* const (&in)[IN], void* const (&out)[OUT], int64_t n, Function f) {
+  using E = typename S::Element;
+  using V = typename S::V;
+  constexpr int SIZE = V::SIZE;
+  E padded_in[IN][SIZE] = {}, padded_out[OUT][SIZE];
+  for (int64_t i = 0; i < n; i += SIZE) {
+    const bool whole = n - i >= SIZE;
+    if (!whole) {
+      for (int j = 0; j < IN; j++) memcpy(padded_in[j], (const E*)in[j] + i, (n - i) * sizeof(E));
+    }
+    V x[IN], y[OUT];
+    for (int j = 0; j < IN; j++) x[j] = S::load(whole ? (const E*)in[j] + i : padded_in[j]);
+    f(x, y);
+    for (int j = 0; j < OUT; j++) S::store(whole ? (E*)out[j] + i : padded_out[j], y[j]);
+    if (!whole) {
+      for (int j = 0; j < OUT; j++) memcpy((E*)out[j] + i, padded_out[j], (n - i) * sizeof(E));
+    }
+  }
+}
+
+template <class F>
+INLINE void each_dtype(Dtype dtype, F f) {
+  switch (dtype) {
+    case Dtype::float32: return f(Float32{});
+    case Dtype::float64: return f(Float64{});
+    case Dtype::bfloat16: return f(BFloat16{});
+    case Dtype::float16: return f(Float16{});
+  }
+}
+
+// f on float64, whatever the storage type: for functions whose price nobody pays in every layer.
+template <class V, class Function>
+INLINE V in_double(V x, Function f) {
+  if constexpr (V::SIZE == D::SIZE) {
+    return f(x);
+  } else {
+    D halves[2];
+    widen(x, halves[0], halves[1]);
+#pragma GCC unroll 1
+    for (D& half : halves) half = f(half);
+    return narrow(halves[0], halves[1]);
+  }
+}
+
+// beta*x above the threshold, compared as PyTorch does: in the type that the dtype computes in
+template <class V>
+INLINE auto above(V x, const Parameters& p) {
+  using T = typename V::Type;
+  return V(T(p.threshold < 20 ? p.threshold : INFINITY)) < x * V(T(p.beta));
+}
+
+// What each kernel below is for one storage type S; UNIT is beta == 1 without an effective
+// threshold, which saves a quarter of the operations.
+template <class S, bool UNIT>
+void forward(const void* x, void* y, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;  // the short cuts need FMA
+  const Beta<V> beta(p.beta);
+  const Beta<D> beta_double(p.beta);
+  map<S, 1, 1>({x}, {y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    if constexpr (BY_DOUBLE)
+      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return softplus<Digits::full, UNIT>(v, beta_double); });
+    else
+      out[0] = softplus<S::DIGITS, UNIT>(in[0], beta);
+    if constexpr (!UNIT) out[0] = select(above(in[0], p), in[0], out[0]);
+  });
+}
+
+template <class S, bool UNIT>
+void backward_of_output(const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<V> beta(p.beta);
+  map<S, 2, 1>({g, y}, {gx}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    out[0] = in[0] * derivative_of_output<S::DIGITS, UNIT>(in[1], beta).s;
+  });
+}
+
+template <class S>
+void backward_of_input(const void* g, const void* x, void* gx, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<V> beta(p.beta);
+  map<S, 2, 1>({g, x}, {gx}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    V s = derivative_of_input<S::DIGITS>(in[1], beta).s;
+    out[0] = select(above(in[1], p), in[0], in[0] * s);
+  });
+}
+
+template <class S>
+void double_backward_of_output(
+    const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<V> beta(p.beta);
+  map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    auto d = derivative_of_output<S::DIGITS, false>(in[2], beta);
+    out[0] = in[0] * d.s;
+    out[1] = product(in[0], in[1], flip_sign(beta.size, beta.sign) * d.complement);
+  });
+}
+
+template <class S>
+void double_backward_of_input(
+    const void* gg, const void* g, const void* x, void* to_g, void* to_x, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<V> beta(p.beta);
+  map<S, 3, 2>({gg, g, x}, {to_g, to_x}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    auto d = derivative_of_input<S::DIGITS>(in[2], beta);
+    auto linear = above(in[2], p);
+    out[0] = select(linear, in[0], in[0] * d.s);
+    out[1] = select(
+        linear, V(0), product(in[0], in[1], flip_sign(beta.size, beta.sign) * (d.s * d.complement)));
+  });
+}
+
+template <class S>
+void shifted(const void* x, void* y, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<D> beta(p.beta);
+  if (std::isnan(p.shift)) {
+    map<S, 1, 1>({x}, {y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return shifted_to_zero(v, beta); });
+    });
+  } else {
+    const D shift = p.shift;
+    map<S, 1, 1>({x}, {y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return softplus<Digits::full, false>(v, beta) - shift; });
+    });
+  }
+}
+
+template <class S>
+void inverse(const void* y, void* x, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<D> beta(p.beta);
+  map<S, 1, 1>({y}, {x}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return inverse(v, beta); });
+  });
+}
+
+bool unit(const Parameters& p) { return p.beta == 1 && p.threshold >= 20; }
+
+}  // namespace
+
+#define STRING(x) #x
+#define NAME(x) STRING(x)
+extern const Kernels ISA = {
+    NAME(ISA),
+    [](Dtype dtype, const void* x, void* y, int64_t n, const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) {
+        using S = decltype(s);
+        unit(p) ? forward<S, true>(x, y, n, p) : forward<S, false>(x, y, n, p);
+      });
+    },
+    [](Dtype dtype, const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) {
+        using S = decltype(s);
+        unit(p) ? backward_of_output<S, true>(g, y, gx, n, p) : backward_of_output<S, false>(g, y, gx, n, p);
+      });
+    },
+    [](Dtype dtype, const void* g, const void* x, void* gx, int64_t n, const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) { backward_of_input<decltype(s)>(g, x, gx, n, p); });
+    },
+    [](Dtype dtype, const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n,
+       const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) { double_backward_of_output<decltype(s)>(gg, g, y, to_g, to_y, n, p); });
+    },
+    [](Dtype dtype, const void* gg, const void* g, const void* x, void* to_g, void* to_x, int64_t n,
+       const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) { double_backward_of_input<decltype(s)>(gg, g, x, to_g, to_x, n, p); });
+    },
+    [](Dtype dtype, const void* x, void* y, int64_t n, const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) { shifted<decltype(s)>(x, y, n, p); });
+    },
+    // Without flushing: the inverse of a subnormal is an ordinary number.
+    [](Dtype dtype, const void* y, void* x, int64_t n, const Parameters& p) {
+      each_dtype(dtype, [&](auto s) { inverse<decltype(s)>(y, x, n, p); });
+    },
+};
+
+}  // namespace softplus

@@ -1,0 +1,344 @@
+// The maths of every kernel, once for all types and instruction sets: Softplus, its derivatives,
+// its shifted form and its inverse, on one vector.
+//
+// Constants come from benchmarks/fit.py: minimax in relative error of the result. The accuracy of
+// each function on each instruction set is measured over all inputs in docs/accuracy.md.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "vector.h"
+
+namespace softplus {
+namespace {
+
+// How many digits to compute: those of bfloat16 and float16, of float32, or of float64.
+enum class Digits { half, single, full };
+
+// Where e^v leaves the normal numbers; a result below the smallest of them is zero.
+template <class V> constexpr double UNDERFLOW_AT = -87.9;
+template <> constexpr double UNDERFLOW_AT<D> = -708.9;
+
+template <class V, size_t N>
+INLINE V polynomial(V x, const typename V::Type (&c)[N]) {  // c[0] + c[1] x + …
+  V p = c[N - 1];
+  for (int i = N - 2; i >= 0; i--) p = fma(p, x, V(c[i]));
+  return p;
+}
+
+// beta = ±(size + size_low), 1 / |beta| = inverse (1 + inverse_error): a beta such as 0.1 has no
+// float, and rounding beta*x alone costs 65 ULP at beta*x = -87.
+template <class V>
+struct Beta {
+  using T = typename V::Type;
+  V sign, size, size_low, inverse, inverse_error;
+  V lowest;
+  explicit Beta(double beta) {
+    long double exact = std::fabs(beta);
+    sign = std::copysign(T(0), T(beta));
+    T high = T(exact), inverse_high = T(1 / exact);
+    size = high;
+    size_low = T(exact - high);
+    inverse = inverse_high;
+    inverse_error = T(1 / (exact * inverse_high) - 1);
+    lowest = T(-std::log(2.0) * (Scalar<T>::BIAS + std::ilogb(inverse_high)) / double(exact));
+  }
+};
+
+// The x at which 2^n / beta, n the exponent of e^(beta*x), leaves the normal numbers.
+template <bool UNIT, class V>
+INLINE V lowest(const Beta<V>& beta) {
+  using T = typename V::Type;
+  return UNIT ? V(T(-0.6931471805599453 * Scalar<T>::BIAS)) : beta.lowest;
+}
+
+// v = size * x and what rounding left of it.
+template <bool UNIT, class V>
+INLINE V scaled(V x, const Beta<V>& beta, V& low) {
+  if constexpr (UNIT) { low = V(0); return x; }
+  V v = x * beta.size;
+  low = fma(x, beta.size_low, product_error(x, beta.size, v));
+  return v;
+}
+
+// factor * 2^n, for an n that stands in the low bits of n_and_magic
+template <class V>
+INLINE V times_power(V factor, V n_and_magic) {
+  return of_bits<V>(bits(factor) + (bits(n_and_magic) << Scalar<typename V::Type>::MANTISSA));
+}
+
+// e^v = scale (1 + q), scale = 2^n, |q| < 0.42, for v at or above UNDERFLOW_AT.
+template <class V>
+struct Exponential {
+  V n_and_magic, scale, q;
+  INLINE V times(V factor) const {  // where fma rounds twice, its product underflows before the sum does
+    return HAS_FMA ? fma(factor, q, factor) : factor * (V(1) + q);
+  }
+  INLINE V value() const { return times(scale); }
+};
+
+template <class V> INLINE V magic() { return typename V::Type(sizeof(typename V::Type) == 4 ? 0x1.8p23 : 0x1.8p52); }
+
+template <Digits DIGITS, bool HAS_LOW, class V>
+INLINE Exponential<V> exponential(V v, V low) {
+  const bool single = sizeof(typename V::Type) == 4;
+  const double ln2_high = single ? 0x1.62e4p-1 : 0x1.62e42fefa38p-1;  // its multiples are exact
+  const double ln2_low = single ? 0x1.7f7d1cf79abcap-20 : 0x1.ef35793c7673p-45;
+  V shifted = fma(v, V(typename V::Type(1.4426950408889634)), magic<V>());
+  V n = shifted - magic<V>();
+  V r = fma(n, V(typename V::Type(-ln2_high)), v);
+  r = fma(n, V(typename V::Type(-ln2_low)), r);
+  if constexpr (HAS_LOW) r = r + low;
+  V q;
+  if constexpr (DIGITS == Digits::half) {
+    q = r * polynomial(r, {0x1.fffba6p-1f, 0x1.0003f8p-1f, 0x1.57cf3p-3f, 0x1.5412dcp-5f});
+  } else if constexpr (DIGITS == Digits::single) {
+    q = fma(r * r, polynomial(r, {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c66p-10f}), r);
+  } else {
+    q = fma(r * r, polynomial(r, {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
+                                  0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16,
+                                  0x1.71ddf80af17ebp-19, 0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26,
+                                  0x1.1f104a868b179p-29}), r);
+  }
+  return {shifted, times_power(V(1), shifted), q};
+}
+
+// t - ln(1 + t), without cancellation, for t in [-0.42, 1]: ln(1 + t) = 2 atanh(z), z = t / (2 + t).
+INLINE D log1p_gap(D t) {
+  D half_square = 0.5 * t * t, z = t / (2.0 + t), w = z * z;
+  D series = w * polynomial(w, {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2,
+                                0x1.c71c741fca151p-3, 0x1.745cb3aa22c4bp-3, 0x1.3b1de0c3b1d62p-3,
+                                0x1.10679078c5021p-3, 0x1.efdac68562f3p-4, 0x1.55a8af612abbfp-4,
+                                0x1.5c7efd87a096fp-3});
+  return half_square - z * (half_square + series);
+}
+
+// In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
+// on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial
+// in r whose coefficients are looked up by n. The last entry is e^r, which a short series in
+// t = e^v turns into the rest; there c - ln 2 counts too.
+constexpr int LAST = 2 - LOOKUP;  // the n of the last entry; the first is 1
+// Rows: the constant's low part, the constant, the coefficients of r, … r^6.
+alignas(64) constexpr float TABLE[8][LOOKUP] = {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    {-0x1.05c61p-29f, -0x1.3eeebcp-27f, 0x0p+0f, 0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f,
+     0x1.7df0e8p-27f, 0x1.822288p-26f},
+    {0x1.62e43p-1f, 0x1.193ea8p-1f, 0x1p+0f, 0x1.f829bp-1f, 0x1.f0a30cp-1f, 0x1.e27076p-1f,
+     0x1.c8ff7cp-1f, 0x1.9f323ep-1f},
+    {0x1p-1f, 0x1.555556p-2f, 0x1p+0f, 0x1.f07c1ep-1f, 0x1.e1e1ep-1f, 0x1.c71c7p-1f, 0x1.99999ap-1f,
+     0x1.555556p-1f},
+    {0x1.fffffep-4f, 0x1.c71c86p-5f, 0x1.fffffcp-2f, 0x1.e17098p-2f, 0x1.c5894ap-2f, 0x1.948b0ep-2f,
+     0x1.47ae16p-2f, 0x1.c71c6cp-3f},
+    {0x1.3b6326p-29f, -0x1.94af9ep-8f, 0x1.555492p-3f, 0x1.2d82acp-3f, 0x1.0acac8p-3f,
+     0x1.a389b4p-4f, 0x1.0623fep-4f, 0x1.9483bep-6f},
+    {-0x1.554e7ep-8f, -0x1.9a3e6ap-10f, 0x1.5558b2p-5f, 0x1.0861c2p-5f, 0x1.93df36p-6f,
+     0x1.b78a68p-7f, 0x1.17568ap-10f, -0x1.9478ap-8f},
+    {-0x1.c2ba1cp-26f, 0x1.d3c866p-12f, 0x1.12398ep-7f, 0x1.370ebap-8f, 0x1.18c2e2p-9f,
+     -0x1.036844p-10f, -0x1.80537ap-9f, -0x1.0986cp-9f},
+    {0x1.65ca76p-12f, -0x1.fc56fap-17f, 0x1.6a4b36p-10f, 0x1.23044p-12f, -0x1.8d7f3ep-12f,
+     -0x1.cc5142p-11f, -0x1.4c264ap-11f, 0x1.43d882p-13f},
+#else
+    {-0x1.05c61p-29f, -0x1.3eeebcp-27f, 0x0p+0f, -0x1.54013ap-26f, -0x1.9a59cep-29f,
+     -0x1.2edfc4p-30f, 0x1.4e08d4p-31f, 0x1.eec8p-31f, -0x1.5d3faep-27f, 0x1.fb18cp-28f,
+     0x1.5e312ep-26f, 0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f, 0x1.7df0e8p-27f,
+     0x1.822288p-26f},
+    {0x1.62e43p-1f, 0x1.193ea8p-1f, 0x1p+0f, 0x1.fff8p-1f, 0x1.fffp-1f, 0x1.ffe002p-1f,
+     0x1.ffc00ap-1f, 0x1.ff802ap-1f, 0x1.ff00aap-1f, 0x1.fe02a6p-1f, 0x1.fc0a8ap-1f, 0x1.f829bp-1f,
+     0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f, 0x1.9f323ep-1f},
+    {0x1p-1f, 0x1.555556p-2f, 0x1p+0f, 0x1.fffp-1f, 0x1.ffe002p-1f, 0x1.ffc008p-1f, 0x1.ff802p-1f,
+     0x1.ff008p-1f, 0x1.fe01fep-1f, 0x1.fc07fp-1f, 0x1.f81f82p-1f, 0x1.f07c1ep-1f, 0x1.e1e1ep-1f,
+     0x1.c71c7p-1f, 0x1.99999ap-1f, 0x1.555556p-1f},
+    {0x1.fffffep-4f, 0x1.c71c86p-5f, 0x1.fffffcp-2f, 0x1.ffdffcp-2f, 0x1.ffc002p-2f, 0x1.ff8014p-2f,
+     0x1.ff005cp-2f, 0x1.fe017ap-2f, 0x1.fc05f4p-2f, 0x1.f817bep-2f, 0x1.f05e0ap-2f, 0x1.e17098p-2f,
+     0x1.c5894ap-2f, 0x1.948b0ep-2f, 0x1.47ae16p-2f, 0x1.c71c6cp-3f},
+    {0x1.3b6326p-29f, -0x1.94af9ep-8f, 0x1.555492p-3f, 0x1.5529c6p-3f, 0x1.54fef6p-3f,
+     0x1.54a9cep-3f, 0x1.53ffbep-3f, 0x1.52aca2p-3f, 0x1.500b1ep-3f, 0x1.4ad976p-3f, 0x1.40ba76p-3f,
+     0x1.2d82acp-3f, 0x1.0acac8p-3f, 0x1.a389b4p-4f, 0x1.0623fep-4f, 0x1.9483bep-6f},
+    {-0x1.554e7ep-8f, -0x1.9a3e6ap-10f, 0x1.5558b2p-5f, 0x1.5503a6p-5f, 0x1.54ad5ap-5f,
+     0x1.540326p-5f, 0x1.52af84p-5f, 0x1.500c2cp-5f, 0x1.4ad116p-5f, 0x1.408f54p-5f, 0x1.2cd57ep-5f,
+     0x1.0861c2p-5f, 0x1.93df36p-6f, 0x1.b78a68p-7f, 0x1.17568ap-10f, -0x1.9478ap-8f},
+    {-0x1.c2ba1cp-26f, 0x1.d3c866p-12f, 0x1.12398ep-7f, 0x1.11bd18p-7f, 0x1.114498p-7f,
+     0x1.102dap-7f, 0x1.0e046p-7f, 0x1.09c438p-7f, 0x1.014c0ep-7f, 0x1.e1da94p-8f, 0x1.a46fb6p-8f,
+     0x1.370ebap-8f, 0x1.18c2e2p-9f, -0x1.036844p-10f, -0x1.80537ap-9f, -0x1.0986cp-9f},
+    {0x1.65ca76p-12f, -0x1.fc56fap-17f, 0x1.6a4b36p-10f, 0x1.68cbep-10f, 0x1.681d58p-10f,
+     0x1.653b74p-10f, 0x1.5f8728p-10f, 0x1.54037ap-10f, 0x1.3e51ccp-10f, 0x1.14dfa2p-10f,
+     0x1.948a1ap-11f, 0x1.23044p-12f, -0x1.8d7f3ep-12f, -0x1.cc5142p-11f, -0x1.4c264ap-11f,
+     0x1.43d882p-13f},
+#endif
+};
+// The same for bfloat16 and float16: the constant, the coefficients of r, … r^5.
+alignas(64) constexpr float HALF_TABLE[6][LOOKUP] = {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    {0x1.62e43p-1f, 0x1.193ea8p-1f, 0x1p+0f, 0x1.f829bp-1f, 0x1.f0a30cp-1f, 0x1.e27076p-1f,
+     0x1.c8ff7cp-1f, 0x1.9f323ep-1f},
+    {0x1.fffffcp-2f, 0x1.555556p-2f, 0x1.fffff6p-1f, 0x1.f07c1cp-1f, 0x1.e1e1e4p-1f, 0x1.c71c78p-1f,
+     0x1.99999ep-1f, 0x1.555554p-1f},
+    {0x1.fffdb6p-4f, 0x1.c70ae2p-5f, 0x1.fffdc4p-2f, 0x1.e1705ap-2f, 0x1.c589cep-2f, 0x1.948ca6p-2f,
+     0x1.47af32p-2f, 0x1.c71c88p-3f},
+    {0x1.28572ep-19f, -0x1.9b486p-8f, 0x1.555a7cp-3f, 0x1.2d8412p-3f, 0x1.0ac8aap-3f,
+     0x1.a38136p-4f, 0x1.061f18p-4f, 0x1.948c5ep-6f},
+    {-0x1.518b4cp-8f, -0x1.00bfd4p-9f, 0x1.573ad8p-5f, 0x1.08b6ap-5f, 0x1.92e24cp-6f,
+     0x1.b29a3cp-7f, 0x1.f6357p-11f, -0x1.935ec8p-8f},
+    {-0x1.016498p-16f, -0x1.996b9p-15f, 0x1.0fa27cp-7f, 0x1.35c478p-8f, 0x1.1c5b82p-9f,
+     -0x1.ea1b86p-11f, -0x1.7c014cp-9f, -0x1.0b59dep-9f},
+#else
+    {0x1.62e43p-1f, 0x1.193ea8p-1f, 0x1p+0f, 0x1.fff8p-1f, 0x1.fffp-1f, 0x1.ffe002p-1f,
+     0x1.ffc00ap-1f, 0x1.ff802ap-1f, 0x1.ff00aap-1f, 0x1.fe02a6p-1f, 0x1.fc0a8ap-1f, 0x1.f829bp-1f,
+     0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f, 0x1.9f323ep-1f},
+    {0x1.fffffcp-2f, 0x1.555556p-2f, 0x1.fffff6p-1f, 0x1.ffeff6p-1f, 0x1.ffdff8p-1f, 0x1.ffbffep-1f,
+     0x1.ff8016p-1f, 0x1.ff0076p-1f, 0x1.fe01f4p-1f, 0x1.fc07e8p-1f, 0x1.f81f7cp-1f, 0x1.f07c1cp-1f,
+     0x1.e1e1e4p-1f, 0x1.c71c78p-1f, 0x1.99999ep-1f, 0x1.555554p-1f},
+    {0x1.fffdb6p-4f, 0x1.c70ae2p-5f, 0x1.fffdc4p-2f, 0x1.ffdd96p-2f, 0x1.ffbdc8p-2f, 0x1.ff7de2p-2f,
+     0x1.fefe38p-2f, 0x1.fdff68p-2f, 0x1.fc03eap-2f, 0x1.f8162p-2f, 0x1.f05d04p-2f, 0x1.e1705ap-2f,
+     0x1.c589cep-2f, 0x1.948ca6p-2f, 0x1.47af32p-2f, 0x1.c71c88p-3f},
+    {0x1.28572ep-19f, -0x1.9b486p-8f, 0x1.555a7cp-3f, 0x1.552f88p-3f, 0x1.5504e4p-3f,
+     0x1.54afb6p-3f, 0x1.5405a6p-3f, 0x1.52b276p-3f, 0x1.5010bep-3f, 0x1.4ade3cp-3f, 0x1.40be3ap-3f,
+     0x1.2d8412p-3f, 0x1.0ac8aap-3f, 0x1.a38136p-4f, 0x1.061f18p-4f, 0x1.948c5ep-6f},
+    {-0x1.518b4cp-8f, -0x1.00bfd4p-9f, 0x1.573ad8p-5f, 0x1.56ee42p-5f, 0x1.568d9ep-5f,
+     0x1.55deeap-5f, 0x1.548288p-5f, 0x1.51cffp-5f, 0x1.4c7d86p-5f, 0x1.41fb48p-5f, 0x1.2dd652p-5f,
+     0x1.08b6ap-5f, 0x1.92e24cp-6f, 0x1.b29a3cp-7f, 0x1.f6357p-11f, -0x1.935ec8p-8f},
+    {-0x1.016498p-16f, -0x1.996b9p-15f, 0x1.0fa27cp-7f, 0x1.0f3e06p-7f, 0x1.0eab4ap-7f,
+     0x1.0d97ccp-7f, 0x1.0b6e9ap-7f, 0x1.073a3ep-7f, 0x1.fdc1fep-8f, 0x1.dda8a2p-8f, 0x1.a1107ep-8f,
+     0x1.35c478p-8f, 0x1.1c5b82p-9f, -0x1.ea1b86p-11f, -0x1.7c014cp-9f, -0x1.0b59dep-9f},
+#endif
+};
+
+// All ones where x < limit. On AVX-512 a comparison competes with FMA for its two pipes, and a
+// subtraction and a shift do not.
+INLINE I below(F x, F limit) { return bits(x - limit) >> 31; }
+
+// (ln(1 + t) / t - 1) / t for the t of the last entry
+INLINE F tail(F t) {
+  if constexpr (LOOKUP == 16) return F(-0x1.fff9b6p-2f);
+  else return polynomial(t, {-0x1.ffffe6p-2f, 0x1.553974p-2f, -0x1.eef1fap-3f});
+}
+
+template <Digits DIGITS, bool UNIT>
+INLINE F softplus_of_float(F x, const Beta<F>& beta) {
+  // Up to 0.6 the reflection -|x| would cost half an ULP: a sum of two numbers of the result's size.
+  I direct = below(x, UNIT ? F(0.6f) : F(0.6f) * beta.inverse);
+  F linear = of_bits<F>(bits(x) & ~direct);
+  F v = of_bits<F>(bits(x) ^ (bits(F(-0.0f)) & ~direct)), low;
+  v = scaled<UNIT>(max(lowest<UNIT>(beta), v), beta, low);
+  F shifted = fma(v, F(1.44269504f), magic<F>()), n = shifted - magic<F>();
+  F r = fma(n, F(-0x1.62e43p-1f), v);  // exact
+  I index = bits(max(shifted, magic<F>() + F(LAST)));
+  I is_last = below(n, F(LAST + 1));
+  if constexpr (DIGITS == Digits::half) {
+    F p = lookup(HALF_TABLE[5], index);
+    for (int i = 4; i >= 0; i--) p = fma(p, r, lookup(HALF_TABLE[i], index));
+    F t = p * times_power(F(1), shifted);
+    p = fma(p, of_bits<F>(bits(t * tail(t)) & is_last), p);
+    return fma(p, times_power(UNIT ? F(1) : beta.inverse, shifted), linear);
+  }
+  if constexpr (!UNIT) r = r + low;
+  F p = lookup(TABLE[7], index);
+  for (int i = 6; i >= 2; i--) p = fma(p, r, lookup(TABLE[i], index));
+  F first = lookup(TABLE[1], index), about = fma(p, r, first), t = about * times_power(F(1), shifted);
+  // for the last entry, which has no low part, ln(1 + t) / t - 1 and n (c - ln 2)
+  F rest_of_last = about * fma(t, tail(t), n * F(1.9046543e-9f));
+  I small = bits(lookup(TABLE[0], index)) | (bits(rest_of_last) & is_last);
+  F rest = fma(p, r, of_bits<F>(small));
+  if constexpr (UNIT) return fma(first + rest, times_power(F(1), shifted), linear);
+  // 2^32 times too large, so that no part underflows before the sum does
+  F factor = times_power(beta.inverse * F(0x1p32f), shifted);
+  return fma(fma(first, factor, fma(first, beta.inverse_error, rest) * factor), F(0x1p-32f), linear);
+}
+
+template <Digits DIGITS, bool UNIT, class V>
+INLINE V softplus(V x, const Beta<V>& beta) {
+  if constexpr (!UNIT) x = flip_sign(x, beta.sign);
+  V y;
+  if constexpr (DIGITS != Digits::full) {
+    y = softplus_of_float<DIGITS, UNIT>(x, beta);
+  } else {
+    V low, v = scaled<UNIT>(max(-abs(x), lowest<UNIT>(beta)), beta, low);
+    auto e = exponential<DIGITS, !UNIT>(v, low);
+    V linear = max(V(0), x), part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
+    if constexpr (UNIT)  // the smaller ones first: one rounding less
+      y = max(linear, e.scale) + (min(linear, e.scale) + rest);
+    else
+      y = linear + fma(e.scale, beta.inverse, fma(e.scale, beta.inverse_error, rest) * beta.inverse);
+    // where the parts underflow, ln(1 + t) = t
+    y = select(v < V(-600), linear + e.times(UNIT ? e.scale : times_power(beta.inverse, e.n_and_magic)), y);
+  }
+  return UNIT ? y : flip_sign(y, beta.sign);
+}
+
+// s = sigmoid(beta*x), and e^(-beta*y) = 1 - s, from y = softplus(x): s = -expm1(-beta*y).
+template <class V> struct Derivative { V s, complement; };
+
+template <Digits DIGITS, bool UNIT, class V>
+INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
+  using T = typename V::Type;
+  if constexpr (!UNIT) y = flip_sign(y, beta.sign);
+  V low, v = scaled<UNIT>(max(UNIT ? V(T(UNDERFLOW_AT<V>)) : V(T(UNDERFLOW_AT<V>)) * beta.inverse, -y), beta, low);
+  auto e = exponential<DIGITS, !UNIT>(v, low);
+  return {fma(-e.scale, e.q, V(1) - e.scale), e.value()};
+}
+
+// The same from x, without cancellation on either side.
+template <Digits DIGITS, class V>
+INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
+  using T = typename V::Type;
+  x = flip_sign(x, beta.sign);
+  V low, v = scaled<false>(max(V(T(UNDERFLOW_AT<V>)) * beta.inverse, -abs(x)), beta, low);
+  V t = exponential<DIGITS, true>(v, low).value(), larger = V(1) / (V(1) + t), smaller = t * larger;
+  auto negative = x < V(0);
+  return {select(negative, smaller, larger), select(negative, larger, smaller)};
+}
+
+// a b c where the order matters: of two gradients whose product overflows, the smaller one first.
+template <class V>
+INLINE V product(V a, V b, V c) {
+  auto a_smaller = abs(a) < abs(b);
+  return select(a_smaller, a, b) * c * select(a_smaller, b, a);
+}
+
+INLINE D expm1(D a, D low) {  // for |a| < 700
+  auto e = exponential<Digits::full, true>(a, low);
+  return fma(e.scale, e.q, e.scale - D(1));
+}
+
+constexpr double LN2 = 0x1.62e42fefa39efp-1, LN2_LOW = 0x1.abc9e3b39803fp-56;
+
+// softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
+INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
+  D z = flip_sign(x, beta.sign), low, u = scaled<false>(max(-beta.inverse, min(beta.inverse, z)), beta, low);
+  D half = 0.5 * expm1(u, low);
+  D near = fma(half, beta.inverse, fma(half, beta.inverse_error, -log1p_gap(half)) * beta.inverse);
+  D ln2 = LN2 * beta.inverse;
+  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_LOW)) * beta.inverse + product_error(D(LN2), beta.inverse, ln2);
+  return select(abs(z) < beta.inverse, flip_sign(near, beta.sign),
+                softplus<Digits::full, false>(x, beta) - flip_sign(ln2, beta.sign) - flip_sign(ln2_low, beta.sign));
+}
+
+// x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around
+// the zero at ln 2, v + ln(1 - e^-v) for large v.
+INLINE D inverse(D y, const Beta<D>& beta) {
+  D z = flip_sign(y, beta.sign), low, v = scaled<false>(z, beta, low);
+  low = select(v < D(40), low, D(0));
+  auto large = D(1) < v, small = v < D(0.46);
+  D a = select(large, max(-v, D(-700)), select(small, v, (v - D(LN2)) + (low - D(LN2_LOW))));
+  D a_low = select(large, -low, select(small, low, D(0)));
+  auto power = exponential<Digits::full, true>(a, a_low);
+  D e = fma(power.scale, power.q, power.scale - D(1));
+  // small v: e = 2^k (1 + f), scaled up by 2^54 from where it may be subnormal
+  auto tiny = e < D(0x1p-960);
+  D normal = select(tiny, e * D(0x1p54), e);
+  auto exponent = (bits(normal) - bits(D(0x1.6a09e667f3bcdp-1))) >> 52;
+  D k = to_double(exponent) - select(tiny, D(54), D(0));
+  D f = of_bits<D>(bits(normal) - (exponent << 52)) - D(1);
+  f = select(large, -power.value(), select(small, f, 2.0 * e));
+  D log = f - log1p_gap(f);
+  D e_low = fma(power.scale, power.q, power.scale - D(1) - e) / e;
+  log = select(small, fma(k, D(LN2), fma(k, D(LN2_LOW), log + e_low)), log);
+  D x = select(large, fma(log, beta.inverse, z), fma(log, beta.inverse, log * beta.inverse_error * beta.inverse));
+  x = select(z < D(0x1p-1074), select(z < D(0), D(NAN), D(-INFINITY)), x);
+  x = select(D(std::numeric_limits<double>::max()) < z, z, x);
+  return flip_sign(x, beta.sign);
+}
+
+}  // namespace
+}  // namespace softplus

@@ -1,0 +1,56 @@
+"""What runs where a call is no plain eager one: an operator node, PyTorch's own, the definition."""
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling, is_exporting
+from torch.nn import functional
+
+from softplus.ops import cpu, definition
+
+# Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none of those
+# that PyTorch computes in: with this threshold its operator is exact.
+_EXACT = 50.0
+
+
+def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
+    """Return softplus of a checked call."""
+    if isinstance(beta, Tensor):
+        return definition.softplus(input, beta, threshold)
+    if threshold is None or threshold >= definition.EXACT_THRESHOLD:
+        threshold = _EXACT
+    if is_exporting():
+        # The standard operator: a deployed model does not need this package.
+        return functional.softplus(input, beta, threshold)
+    if _compiled_for_cpu(input):
+        result: Tensor = torch.ops.softplus.forward(input, beta, threshold)
+        return result
+    return definition.softplus(input, beta, threshold)
+
+
+def shifted_softplus(
+    input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
+) -> Tensor:
+    """Return shifted_softplus of a checked call."""
+    if not isinstance(beta, Tensor) and not isinstance(shift, Tensor) and _compiled_for_cpu(input):
+        result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
+        return result
+    return definition.shifted_softplus(input, beta, shift)
+
+
+def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+    """Return inverse_softplus of a checked call."""
+    return definition.inverse_softplus(input, beta)
+
+
+def _compiled_for_cpu(input: Tensor) -> bool:
+    """Whether torch.compile traces a CPU call that the kernels serve as one node.
+
+    Inductor's own code for the definition takes as long as eager: 98 against 90 microseconds at
+    65,536 elements.
+    """
+    return (
+        is_dynamo_compiling()
+        and not is_exporting()
+        and cpu.absent is None
+        and input.device.type == "cpu"
+    )
