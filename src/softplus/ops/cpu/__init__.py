@@ -52,6 +52,11 @@ def instruction_set() -> str | None:
     return None if absent else _kernels.chosen()
 
 
+def available() -> list[str]:
+    """Return the instruction sets whose kernels this CPU can run, the plainest first."""
+    return [] if absent else _kernels.available()
+
+
 absent = _why_not()
 if absent is None:
     from softplus.ops.cpu import _kernels  # type: ignore[attr-defined]  # compiled
