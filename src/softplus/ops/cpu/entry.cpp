@@ -60,6 +60,17 @@ double number(PyObject* object) {
 // Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
 bool ordinary_beta(double beta) { return std::abs(beta) >= 0x1p-100 && std::abs(beta) <= 0x1p100; }
 
+// The Python object of the tensor that compute() returns, which other Python threads need not await.
+template <typename Compute>
+PyObject* returned(const Compute& compute) {
+  Tensor result;
+  {
+    pybind11::gil_scoped_release released;
+    result = compute();
+  }
+  return THPVariable_Wrap(std::move(result));
+}
+
 // The functions below return None where the call is not theirs.
 
 // softplus(input, beta, threshold, inplace, out)
@@ -69,38 +80,27 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
   const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
-  const bool in_place = arguments[3] == Py_True;
+  const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
   if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !plain_call()) Py_RETURN_NONE;
   const bool records = at::GradMode::is_enabled() && input->requires_grad();
-  if ((in_place || arguments[4] != Py_None) && !input->is_cpu()) Py_RETURN_NONE;
-  if (arguments[4] != Py_None) {
-    const Tensor* output = plain_tensor(arguments[4]);
-    if (in_place || records || !output || output->requires_grad() || !output->is_cpu() ||
-        output->scalar_type() != input->scalar_type())
-      Py_RETURN_NONE;
-    {
-      pybind11::gil_scoped_release released;
-      forward_out(*output, *input, beta, threshold);
-    }
-    return Py_NewRef(arguments[4]);
+  if (!in_place && !has_out) {
+    // Elsewhere than on the CPU PyTorch's own: never slower, never keeping more.
+    return returned([&] {
+      return input->is_cpu() ? forward(*input, beta, threshold)
+                             : at::softplus(*input, beta, threshold);
+    });
   }
+  if (!input->is_cpu() || (in_place && has_out)) Py_RETURN_NONE;
   if (in_place) {
     // Where backward needs the input that is overwritten, the definition keeps what it needs.
     if (records && !output_determines_gradient(input->scalar_type(), threshold)) Py_RETURN_NONE;
-    {
-      pybind11::gil_scoped_release released;
-      forward_in_place(*input, beta, threshold);
-    }
-    return Py_NewRef(arguments[0]);
+    return returned([&] { return forward_in_place(*input, beta, threshold); });
   }
-  Tensor result;
-  {
-    pybind11::gil_scoped_release released;
-    // Elsewhere PyTorch's own: never slower, never keeping more.
-    result = input->is_cpu() ? forward(*input, beta, threshold)
-                             : at::softplus(*input, beta, threshold);
-  }
-  return THPVariable_Wrap(result);
+  const Tensor* output = plain_tensor(arguments[4]);
+  if (records || !output || output->requires_grad() || !output->is_cpu() ||
+      output->scalar_type() != input->scalar_type())
+    Py_RETURN_NONE;
+  return returned([&] { return forward_out(*output, *input, beta, threshold); });
   END_HANDLE_TH_ERRORS
 }
 
@@ -112,33 +112,23 @@ PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
   const double beta = number(arguments[1]);
   std::optional<double> shift;
   if (arguments[2] != Py_None) shift = number(arguments[2]);
-  if (!input || !ordinary_beta(beta) || !std::isfinite(shift.value_or(0)) || !plain_call() ||
-      !input->is_cpu())
+  if (!input || !input->is_cpu() || !ordinary_beta(beta) || !std::isfinite(shift.value_or(0)) ||
+      !plain_call())
     Py_RETURN_NONE;
-  Tensor result;
-  {
-    pybind11::gil_scoped_release released;
-    result = shifted(*input, beta, shift);
-  }
-  return THPVariable_Wrap(result);
+  return returned([&] { return shifted(*input, beta, shift); });
   END_HANDLE_TH_ERRORS
 }
 
-// inverse_softplus(input, beta)
+// inverse_softplus(input, beta), whose derivatives are the definition's
 PyObject* inverse_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 2, "inverse_softplus takes 2 arguments, got ", count);
   const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
-  if (!input || !ordinary_beta(beta) || !plain_call() || !input->is_cpu()) Py_RETURN_NONE;
-  // Its derivatives are the definition's.
-  if (at::GradMode::is_enabled() && input->requires_grad()) Py_RETURN_NONE;
-  Tensor result;
-  {
-    pybind11::gil_scoped_release released;
-    result = inverse(*input, beta);
-  }
-  return THPVariable_Wrap(result);
+  if (!input || !input->is_cpu() || !ordinary_beta(beta) || !plain_call() ||
+      (at::GradMode::is_enabled() && input->requires_grad()))
+    Py_RETURN_NONE;
+  return returned([&] { return inverse(*input, beta); });
   END_HANDLE_TH_ERRORS
 }
 

@@ -327,13 +327,13 @@ Tensor forward_in_place(const Tensor& input, double beta, double threshold) {
     torch::autograd::check_inplace(input, true);  // a leaf is refused before it is overwritten
     return Forward::apply(input, beta, threshold, true);
   }
-  forward_out(input, input, beta, threshold);
-  return input;
+  return forward_out(input, input, beta, threshold);
 }
 
-void forward_out(const Tensor& output, const Tensor& input, double beta, double threshold) {
+Tensor forward_out(const Tensor& output, const Tensor& input, double beta, double threshold) {
   forward_into(output, input, beta, threshold);
   if (!output.is_inference()) torch::autograd::increment_version(output);
+  return output;
 }
 
 TORCH_LIBRARY(softplus, m) {

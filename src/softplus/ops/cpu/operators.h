@@ -18,8 +18,9 @@ at::Tensor forward(const at::Tensor& input, double beta, double threshold);
 at::Tensor shifted(const at::Tensor& input, double beta, std::optional<double> shift);
 at::Tensor inverse(const at::Tensor& input, double beta);
 
-// The forward pass over existing memory, with autograd where `output` is the input itself.
+// The forward pass over existing memory: over the input's own, with autograd, or another's.
 at::Tensor forward_in_place(const at::Tensor& input, double beta, double threshold);
-void forward_out(const at::Tensor& output, const at::Tensor& input, double beta, double threshold);
+at::Tensor forward_out(
+    const at::Tensor& output, const at::Tensor& input, double beta, double threshold);
 
 }  // namespace softplus
