@@ -1,0 +1,1221 @@
+"""The CPU kernels on every instruction set: accuracy, special values, layouts, autograd, dispatch.
+
+Float32 and below are held against formulas that cancel nowhere, in float64; float64 against
+references at 60 digits.
+"""
+
+import functools
+import math
+import subprocess
+import sys
+import threading
+import weakref
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, fx, nn
+from torch._dynamo.testing import AotEagerAndRecordGraphs
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
+from torch.autograd.graph import saved_tensors_hooks
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import references
+from references import same
+from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
+from softplus.ops import cpu, definition
+
+pytestmark = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
+SETS = [] if cpu.absent else cpu._kernels.available()
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+HALVES = [torch.bfloat16, torch.float16]
+BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
+each_half = pytest.mark.parametrize("dtype", HALVES, ids=lambda dtype: str(dtype)[6:])
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.fixture(params=SETS)
+def isa(request):
+    """Run the test on one instruction set, and put the chosen one back."""
+    before = cpu._kernels.chosen()
+    cpu._kernels.use(request.param)
+    yield request.param
+    cpu._kernels.use(before)
+
+
+each_isa = pytest.mark.usefixtures("isa")
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits, so that -0 is not 0 and NaN is itself."""
+    kind = BITS[a.element_size()]
+    a, b = a.detach().contiguous(), b.detach().contiguous()
+    return a.dtype == b.dtype and torch.equal(a.view(kind), b.view(kind))
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 3.0) -> Tensor:
+    """Return values of both signs, the same on every call."""
+    generator = torch.Generator().manual_seed(0)
+    return (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+def patterns(step: int, start: int = 0, stop: int = 2**32) -> Tensor:
+    """Return the finite float32 numbers at every `step`-th bit pattern."""
+    pattern = torch.arange(start, stop, step)
+    x = torch.where(pattern < 2**31, pattern, pattern - 2**32).int().view(torch.float32)
+    return x[x.isfinite()]
+
+
+def all_halves(dtype: torch.dtype) -> Tensor:
+    """Return all 65,536 numbers of a half type."""
+    return torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
+
+
+def exact(x: Tensor, beta: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Softplus and its first two derivatives in float64, for inputs of fewer digits."""
+    x = x.double()
+    u = x * beta
+    t = torch.exp(-u.abs())
+    y = torch.where(u > 0, x, 0.0) + torch.log1p(t) / beta
+    s = torch.where(u > 0, 1.0, t) / (1 + t)
+    return y, s, beta * t / (1 + t) ** 2
+
+
+def units(wanted: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the ULP of `dtype` at each float64 number."""
+    powers = (wanted.view(torch.int64) & 0x7FF0000000000000).view(torch.float64)
+    limits = torch.finfo(dtype)
+    return powers.clamp_min(limits.tiny) * limits.eps
+
+
+def worst(result: Tensor, wanted: Tensor, *, flushed: bool = True) -> float:
+    """Return the largest error in ULP; where results are flushed, 0 is right below 2^-126.
+
+    Next to 2^-126 itself both 0 and that number are right for what rounds to it.
+    """
+    errors = (result.detach().double() - wanted).abs() / units(wanted, result.dtype)
+    if flushed and result.dtype != torch.float16:
+        below = wanted.abs() < torch.finfo(result.dtype).tiny
+        errors = torch.where(below & (result == 0), 0.0, errors)
+    return errors.max().item()
+
+
+def subnormal(x: Tensor) -> Tensor:
+    """Return where x is subnormal: neither 0 nor 2^-126 or more (2^-1022 in float64)."""
+    return (x != 0) & (x.abs() < torch.finfo(x.dtype).tiny)
+
+
+def derivatives(x: Tensor, beta: float = 1.0, threshold: float | None = None) -> list[Tensor]:
+    """Return Softplus and its first two derivatives, by autograd through the kernels."""
+    x = x.detach().requires_grad_()
+    y = softplus(x, beta, threshold)
+    (first,) = torch.autograd.grad(y, x, torch.ones_like(y), create_graph=True)
+    (second,) = torch.autograd.grad(first, x, torch.ones_like(y))
+    return [y.detach(), first.detach(), second]
+
+
+# Accuracy
+
+
+@functools.cache
+def thin() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return every 4,099th float32 number and the exact results there, computed once."""
+    x = torch.cat([patterns(4099), torch.tensor([0.0, -0.0, -87.0, 16.635532, 20.0, -103.9])])
+    return x, *exact(x)
+
+
+def hold_unit_beta(x: Tensor, y: Tensor, s: Tensor, curvature: Tensor) -> None:
+    """Hold the bounds for beta = 1 over float32 inputs."""
+    forward, first, second = derivatives(x)
+    assert worst(forward, y) <= 1
+    ordinary = y >= torch.finfo(torch.float32).tiny
+    assert worst(first[ordinary], s[ordinary]) <= 2
+    assert not subnormal(torch.cat([forward, first, second])).any()
+    relative = (second.double() - curvature).abs() / curvature
+    assert relative[x.abs() <= 20].max() <= 4e-6
+    ordinary &= curvature >= torch.finfo(torch.float32).tiny * (1 + 1e-5)
+    assert relative[ordinary].max() <= 2e-5
+
+
+@each_isa
+def test_float32():
+    hold_unit_beta(*thin())
+
+
+@each_isa
+@pytest.mark.slow
+def test_float32_at_every_61st_number():
+    chunk = 61 * 2**22
+    for start in range(0, 2**32, chunk):
+        x = patterns(61, start, min(start + chunk, 2**32))
+        if x.numel():
+            hold_unit_beta(x, *exact(x))
+
+
+BETAS = [1e-3, 0.01, 0.1, 0.3, 0.7, 1 / 3, 2.0, 3.0, 10.0, 100.0, 123.456, 1e3, -1.0, -0.1, -100.0]
+
+
+@each_isa
+@pytest.mark.parametrize("beta", BETAS)
+def test_float32_of_any_beta(beta):
+    x = torch.cat([patterns(65537), torch.linspace(-100, 40, 20_000) / beta])
+    y, s, curvature = exact(x, beta)
+    forward, first, second = derivatives(x, beta)
+    tiny = torch.finfo(torch.float32).tiny
+    assert worst(forward, y) <= 2
+    ordinary = y.abs() >= tiny
+    assert worst(first[ordinary], s[ordinary]) <= 3
+    relative = ((second.double() - curvature) / curvature).abs()
+    ordinary &= curvature.abs() >= tiny * (1 + 1e-5)
+    assert relative[ordinary].max() <= 2e-5
+    assert relative[ordinary & ((x.double() * beta).abs() <= 20)].max() <= 4e-6
+    assert not subnormal(torch.cat([forward, first, second])).any()
+
+
+@each_isa
+@settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(log_beta=st.floats(-3, 3), sign=st.sampled_from([1, -1]))
+def test_float32_of_random_beta(log_beta, sign):
+    beta = sign * 10**log_beta
+    x = torch.cat([patterns(1_048_583), torch.linspace(-90, 30, 1000) / beta])
+    y, s, _ = exact(x, beta)
+    forward, first, _ = derivatives(x, beta)
+    assert worst(forward, y) <= 2
+    ordinary = y.abs() >= torch.finfo(torch.float32).tiny
+    assert worst(first[ordinary], s[ordinary]) <= 3
+
+
+@each_isa
+@each_half
+@pytest.mark.parametrize("beta", [1.0, 0.1, -1.0, 100.0])
+def test_every_half_input_is_rounded_correctly(dtype, beta):
+    x = all_halves(dtype)
+    x = x[x.isfinite()]
+    y, s, _ = exact(x, beta)
+    forward, first, second = derivatives(x, beta)
+    inside = y.abs() < torch.finfo(dtype).max  # what overflows stands in test_special_values
+    if beta == 1:
+        wrong = (worst_each := (forward.double() - y).abs() / units(y, dtype)) > 0.5
+        wrong &= ~((forward == 0) & (y < torch.finfo(torch.float32).tiny))
+        assert x[wrong].tolist() == [], worst_each[wrong].tolist()
+    # 1/2 for the result's own rounding and, in bfloat16, that of the output it comes from
+    assert worst(forward[inside], y[inside]) <= 0.52
+    ordinary = y.abs() >= torch.finfo(dtype).tiny if dtype == torch.bfloat16 else inside
+    assert worst(first[ordinary], s[ordinary]) <= (1.6 if dtype == torch.bfloat16 else 0.52)
+    if dtype == torch.bfloat16:
+        assert not subnormal(torch.cat([forward, first, second])).any()
+    assert not torch.cat([forward, first, second]).isnan().any()
+
+
+@functools.cache
+def doubles() -> tuple[Tensor, list, list, list]:
+    """Return float64 inputs where something happens, and the exact results there."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.rand(700, generator=generator, dtype=torch.float64)
+    sides = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(350)
+    x = torch.cat(
+        [
+            20 + 20 * drawn[:200],  # PyTorch reverts to x here
+            -708 + 748 * drawn,
+            2 * drawn * sides,
+            sides[:300] * 10 ** (-300 * drawn[:300]),
+            torch.tensor([0.0, 1e-300, 700.0, 1e300, -37.5, -600.5, -599.5], dtype=torch.float64),
+        ]
+    )
+    return x, *zip(*(references.derivatives(v)[:3] for v in x.tolist()), strict=True)
+
+
+@each_isa
+def test_float64():
+    x, y, s, curvature = doubles()
+    forward, first, second = derivatives(x)
+    assert max(references.ulp_errors(forward, y)) <= 2
+    assert max(references.ulp_errors(first, s)) <= 2.5
+    pairs = zip(second.tolist(), curvature, strict=True)
+    assert max(abs(got / wanted - 1) for got, wanted in pairs if wanted > 2.3e-308) <= 1e-13
+
+
+@each_isa
+@pytest.mark.parametrize("beta", [0.1, 1 / 3, 7.3, -1.0, 1e3, 1e-3])
+def test_float64_of_any_beta(beta):
+    x = torch.cat([torch.linspace(-700, 40, 150), torch.linspace(-2, 2, 101)]).double() / beta
+    y, s, _, _ = zip(*(references.derivatives(v, beta) for v in x.tolist()), strict=True)
+    forward, first, _ = derivatives(x, beta)
+    assert max(references.ulp_errors(forward, y)) <= 2
+    assert max(references.ulp_errors(first, s)) <= 2.5
+
+
+@each_isa
+@pytest.mark.parametrize("beta", [1.0, 0.1, 10.0, -3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_inverse_near_0_near_ln2_and_large(dtype, beta):
+    tiny = torch.finfo(dtype).tiny
+    distances = torch.logspace(-7 if dtype == torch.float32 else -15, -0.5, 60).double()
+    y = torch.cat(
+        [
+            torch.logspace(math.log10(tiny), 0, 80, dtype=torch.float64),
+            math.log(2) + distances,
+            math.log(2) - distances,
+            torch.linspace(0.3, 1.2, 100, dtype=torch.float64),
+            torch.logspace(0, 3, 80, dtype=torch.float64),
+        ]
+    )
+    y = (y / beta).to(dtype)
+    y = y[y.abs() >= tiny]
+    wanted = [references.inverse_softplus(v, beta) for v in y.tolist()]
+    assert max(references.ulp_errors(inverse_softplus(y, beta), wanted)) <= 2
+
+
+@each_isa
+@pytest.mark.parametrize("beta", [1.0, 0.1, 10.0, -3.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_shifted_near_0(dtype, beta):
+    distances = torch.logspace(-30, 1.2, 150, dtype=torch.float64)
+    x = (torch.cat([distances, -distances, torch.zeros(1)]) / beta).to(dtype)
+    wanted = [references.shifted_softplus(v, beta) for v in x.tolist()]
+    result = shifted_softplus(x, beta)
+    near = [abs(v * beta) <= 1 for v in x.tolist()]
+    errors = references.ulp_errors(result, wanted)
+    assert max(e for e, n in zip(errors, near, strict=True) if n) <= 2
+    assert max(errors) <= 2
+    assert result[-1] == 0
+
+
+@each_isa
+@pytest.mark.parametrize("shift", [0.25, -3.0, 0.0])
+def test_shifted_by_any_shift_is_the_exact_difference(shift):
+    x = patterns(1_048_583)
+    wanted = exact(x)[0] - shift
+    assert worst(shifted_softplus(x, 1.0, shift), wanted) <= 0.51
+
+
+@each_isa
+def test_shifted_has_the_gradient_of_softplus():
+    x = thin()[0].clone().requires_grad_()
+    shifted_softplus(x).sum().backward()
+    ordinary = thin()[1] >= torch.finfo(torch.float32).tiny
+    assert worst(x.grad[ordinary], thin()[2][ordinary]) <= 2
+
+
+@each_isa
+def test_logsigmoid_and_its_backward():
+    x = thin()[0]
+    leaf = x.clone().requires_grad_()
+    result = logsigmoid(leaf)
+    result.sum().backward()
+    y, s, _ = exact(-x)
+    assert worst(result, -y) <= 1
+    ordinary = y >= torch.finfo(torch.float32).tiny
+    assert worst(leaf.grad[ordinary], s[ordinary]) <= 2
+    assert not subnormal(torch.cat([result, leaf.grad])).any()
+
+
+@each_isa
+def test_a_gradient_scales_what_arrives():
+    x = normal(10_000, scale=20)
+    x = x[x > -80]
+    g = normal(x.numel()).exp() * normal(x.numel(), scale=1).sign()
+    leaf = x.clone().requires_grad_()
+    softplus(leaf).backward(g)
+    assert worst(leaf.grad, g.double() * exact(x)[1]) <= 2.5
+
+
+# Special values
+
+
+@each_isa
+@each_dtype
+@pytest.mark.parametrize("beta", [1.0, 0.1, 100.0])
+def test_special_values(dtype, beta):
+    limits = torch.finfo(dtype)
+    x = torch.tensor([NAN, INF, -INF, 0.0, -0.0, limits.max, -limits.max], dtype=dtype)
+    forward, first, second = derivatives(x, beta)
+    half = torch.tensor(math.log(2) / beta, dtype=torch.float64).to(dtype).item()
+    wanted = [NAN, INF, 0, half, half, limits.max, 0]
+    assert forward.tolist() == pytest.approx(wanted, rel=limits.eps, nan_ok=True)
+    assert first.tolist() == pytest.approx([NAN, 1, 0, 0.5, 0.5, 1, 0], abs=0, nan_ok=True)
+    assert second[3:5].tolist() == pytest.approx([beta / 4] * 2, rel=2 * limits.eps)
+    assert second[5:].tolist() == [0, 0]
+    assert second[0].isnan()
+
+
+@each_isa
+@each_dtype
+@pytest.mark.parametrize("beta", [1.0, 3.0, 0.1, -1.0, 100.0, 1e-3, 1e3])
+@pytest.mark.parametrize("threshold", [None, 5.0])
+def test_the_gradient_at_0_is_exactly_one_half(dtype, beta, threshold):
+    x = torch.tensor([0.0, -0.0] * 20, dtype=dtype)
+    assert derivatives(x, beta, threshold)[1].tolist() == [0.5] * 40
+
+
+def finite(dtype: torch.dtype) -> st.SearchStrategy[float]:
+    """Return special and ordinary finite numbers of a type."""
+    limits = torch.finfo(dtype)
+    edges = [0.0, limits.tiny, limits.smallest_normal / 8, limits.max, limits.eps, 1.0, 17.0, 20.0]
+    edges += [88.0, 87.3, 103.9, 104.0, 709.0, 745.0, limits.max / 2]
+    near = [limits.tiny / limits.eps, 11.0, 16.6]
+    edges = [edge for edge in edges + near if edge <= limits.max]
+    return st.one_of(
+        st.sampled_from([*edges, *(-edge for edge in edges)]), st.floats(-200, 200, width=16)
+    )
+
+
+ANY_BETA = st.one_of(
+    st.floats(1e-3, 1e3),
+    st.sampled_from([1.0, 1.2e-38, 2.0**-100, 2.0**-101, 1e-10, 1e10, 2.0**100, 1e31, 3.4e38]),
+)
+
+
+@each_isa
+@each_dtype
+@settings(
+    deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), beta=ANY_BETA, sign=st.sampled_from([1, -1]))
+def test_no_nan_comes_from_finite_input(dtype, data, beta, sign):
+    values = data.draw(st.lists(finite(dtype), min_size=1, max_size=40))
+    threshold = data.draw(st.sampled_from([None, 20.0, 5.0, 0.0, -1.0]))
+    x = torch.tensor(values, dtype=torch.float64).to(dtype)
+    results = derivatives(x, sign * beta, threshold)
+    for result in results:
+        assert not result.isnan().any()
+    assert results[1].ge(0).all()
+    assert results[1].le(1).all()
+    assert not softplus_(x.clone(), sign * beta, threshold).isnan().any()
+    assert not shifted_softplus(x, sign * beta).isnan().any()
+    assert not logsigmoid(x).isnan().any()
+
+
+@each_isa
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("beta", [1.0, 100.0, 0.01, -1.0])
+def test_tiny_results_are_zero(dtype, beta):
+    """A subnormal costs every later matrix product: none comes out, whatever gradient comes in."""
+    lowest = -750 if dtype == torch.float64 else -110
+    x = torch.linspace(lowest, lowest * 0.9, 4000, dtype=torch.float64).div(beta).to(dtype)
+    leaf = x.clone().requires_grad_()
+    result = softplus(leaf, beta)
+    for scale in (1.0, 1e-3, 1e3):
+        g = torch.full_like(x, scale).requires_grad_()
+        (first,) = torch.autograd.grad(result, leaf, g, create_graph=True)
+        second = torch.autograd.grad(first, (leaf, g), torch.full_like(x, 0.7), retain_graph=True)
+        assert not subnormal(torch.cat([result, first, *second])).any()
+    assert (result == 0).any()
+    assert not subnormal(softplus_(x.clone(), beta)).any()
+    assert not subnormal(softplus(x, beta, out=torch.empty_like(x))).any()
+    assert not subnormal(shifted_softplus(x, beta, 0.0)).any()
+
+
+@each_isa
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_subnormal_inputs(dtype):
+    """As if they were 0, whose neighbours they are; the inverse takes them as they stand."""
+    limits = torch.finfo(dtype)
+    x = torch.tensor([limits.tiny / 2, -limits.tiny / 2, limits.tiny / 4], dtype=dtype)
+    for result, at_zero in zip(derivatives(x), derivatives(torch.zeros_like(x)), strict=True):
+        assert same_bits(result, at_zero)
+    wanted = [references.inverse_softplus(v) for v in x[::2].tolist()]
+    assert max(references.ulp_errors(inverse_softplus(x[::2]), wanted)) <= 2
+    assert shifted_softplus(x).abs().max() <= limits.tiny / 2
+
+
+@each_isa
+def test_the_flush_mode_of_the_thread_is_put_back():
+    softplus(normal(100))
+    assert (torch.tensor(1e-39) * 0.5).item() != 0
+
+
+@each_isa
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_inverse_at_its_edges(dtype):
+    y = torch.tensor([0.0, -0.0, INF, NAN, -1.0, torch.finfo(dtype).max], dtype=dtype)
+    wanted = [-INF, -INF, INF, NAN, NAN, torch.finfo(dtype).max]
+    assert inverse_softplus(y).tolist() == pytest.approx(wanted, nan_ok=True)
+
+
+@each_isa
+@each_dtype
+@pytest.mark.parametrize("beta", [1.0, 0.7, -2.0])
+@pytest.mark.parametrize("threshold", [5.0, 0.0, -3.0, 19.99])
+def test_a_threshold_gives_pytorch_s_reversion(dtype, beta, threshold):
+    x = torch.cat([normal(2000, dtype=dtype, scale=8), torch.tensor([5, -5, 0], dtype=dtype)])
+    forward, first, second = derivatives(x, beta, threshold)
+    computing = x.to(torch.float64 if dtype == torch.float64 else torch.float32)
+    linear = computing * beta > threshold
+    assert same_bits(forward[linear], x[linear])
+    assert (first[linear] == 1).all()
+    assert (second[linear] == 0).all()
+    for got, wanted in zip((forward, first), derivatives(x, beta), strict=False):
+        assert same(got[~linear], wanted[~linear]) or dtype in HALVES
+    leaf = x.clone().requires_grad_()
+    theirs = functional.softplus(leaf, beta, threshold)
+    theirs.sum().backward()
+    bound = {torch.float64: 1e-12, torch.float32: 1e-5}.get(dtype, 8e-3)
+    assert torch.allclose(forward, theirs.detach(), rtol=bound, atol=bound)
+    assert torch.allclose(first, leaf.grad, rtol=bound, atol=bound)
+
+
+# Position independence
+
+
+def everything(x: Tensor, beta: float = 1.0) -> dict[str, Tensor]:
+    """Return the result of each kernel at x."""
+    leaf = x.detach().requires_grad_()
+    g = (x.detach() * 0.37 + 1).requires_grad_()
+    y = softplus(leaf, beta)
+    (first,) = torch.autograd.grad(y, leaf, g, create_graph=True)
+    to_x, to_g = torch.autograd.grad(first, (leaf, g), x.detach() * 0.11 - 1)
+    reverting = softplus(leaf, beta, 5.0)
+    return {
+        "forward": y.detach(),
+        "backward": first.detach(),
+        "double backward towards x": to_x,
+        "double backward towards g": to_g,
+        "reverting": reverting.detach(),
+        "its backward": torch.autograd.grad(reverting, leaf, g)[0].detach(),
+        "shifted": shifted_softplus(x, beta),
+        "shifted by 0.3": shifted_softplus(x, beta, 0.3),
+        "inverse": inverse_softplus(x.abs(), beta),
+        "logsigmoid": logsigmoid(x),
+    }
+
+
+def hold_same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Hold that every result has the same bits."""
+    assert [name for name in wanted if not same_bits(got[name], wanted[name])] == []
+
+
+@each_isa
+@each_dtype
+@pytest.mark.parametrize("beta", [1.0, 0.7])
+def test_position_does_not_matter(dtype, beta):
+    x = normal(2 * 1031, dtype=dtype, scale=15)
+    x[:8] = torch.tensor([0.0, -0.0, INF, -INF, NAN, -90, 90, 20])
+    whole = everything(x, beta)
+
+    def pick(index) -> dict[str, Tensor]:
+        return {name: value[index] for name, value in whole.items()}
+
+    order = torch.randperm(x.numel(), generator=torch.Generator().manual_seed(1))
+    hold_same(everything(x[order], beta), pick(order))
+    for index in (slice(1, None), slice(3, 777), slice(None, None, 2), slice(5, None, 7)):
+        hold_same(everything(x[index], beta), pick(index))
+    turned = {name: value.view(2, 1031).t() for name, value in whole.items()}
+    hold_same(everything(x.view(2, 1031).t(), beta), turned)
+
+
+@each_isa
+@each_dtype
+def test_length_does_not_matter(dtype):
+    x = normal(200, dtype=dtype, scale=15)
+    whole = {beta: everything(x, beta) for beta in (1.0, 0.7)}
+    for n in range(200):
+        beta = (1.0, 0.7)[n % 2]
+        got = everything(x[200 - n :], beta)
+        hold_same(got, {name: value[200 - n :] for name, value in whole[beta].items()})
+
+
+@each_isa
+@each_dtype
+def test_threads_and_chunks_do_not_matter(dtype):
+    x = normal(32768 * 3 + 17, dtype=dtype, scale=15)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        whole = everything(x)
+        strided = everything(x[::2])
+        torch.set_num_threads(2)
+        hold_same(everything(x), whole)
+        hold_same(everything(x[::2]), strided)
+        torch.set_num_threads(3)
+        hold_same(everything(x), whole)
+    finally:
+        torch.set_num_threads(threads)
+    pieces = [everything(piece) for piece in x.split([32767, 32769, 511, 1, 32256, 17])]
+    hold_same({name: torch.cat([p[name] for p in pieces]) for name in whole}, whole)
+    hold_same(strided, {name: value[::2] for name, value in whole.items()})
+
+
+# Layouts
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels_last": lambda x: x.to(memory_format=torch.channels_last),
+    "transposed": lambda x: x.transpose(1, 3),
+    "permuted": lambda x: x.permute(2, 0, 3, 1),
+    "strided": lambda x: x[:, ::2, 1:, ::3],
+    "expanded": lambda x: x[:1].expand(4, -1, -1, -1),
+    "all one element": lambda x: x[0, 0, 0, 0].expand(3, 5),
+    "zero-size": lambda x: x[:, :0],
+    "0-dim": lambda x: x[1, 1, 1, 1],
+    "one element": lambda x: x[1, 1, 1, 1].view(1, 1),
+    "flipped": lambda x: x.flip(0, 3),
+}
+
+
+@each_isa
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@each_dtype
+def test_any_layout(dtype, layout):
+    x = layout(normal(4, 6, 7, 9, dtype=dtype))
+    wanted = {name: value.view(x.shape) for name, value in everything(x.flatten()).items()}
+    got = everything(x)
+    hold_same(got, wanted)
+    theirs = functional.softplus(x)
+    assert got["forward"].stride() == theirs.stride()
+    assert got["forward"].shape == theirs.shape
+    if layout is LAYOUTS["channels_last"]:
+        assert got["backward"].is_contiguous(memory_format=torch.channels_last)
+
+
+@each_isa
+@pytest.mark.parametrize("offset", range(1, 16))
+@each_dtype
+def test_misaligned_memory(dtype, offset):
+    x = normal(300, dtype=dtype)
+    buffer = torch.empty(300 + 16, dtype=dtype)
+    view = buffer[offset : offset + 300].copy_(x)
+    assert same_bits(softplus(view), softplus(x))
+    before = buffer.clone()
+    softplus_(view)
+    assert same_bits(view, softplus(x))
+    assert same_bits(buffer[:offset], before[:offset])
+    assert same_bits(buffer[offset + 300 :], before[offset + 300 :])
+
+
+@each_isa
+@each_dtype
+def test_out_of_any_layout(dtype):
+    x = normal(8, 9, dtype=dtype)
+    wanted = softplus(x, 2.0)
+    for out in (
+        torch.empty(8, 9, dtype=dtype),
+        torch.empty(9, 8, dtype=dtype).t(),
+        torch.empty(8, 18, dtype=dtype)[:, ::2],
+        torch.empty(0, dtype=dtype),
+    ):
+        assert softplus(x, 2.0, out=out) is out
+        assert same_bits(out, wanted)
+    assert same_bits(softplus(x, 2.0, out=x), wanted)
+
+
+@each_isa
+def test_out_that_overlaps_the_input_in_part_is_refused():
+    x = normal(100)
+    before = x.clone()
+    with pytest.raises(RuntimeError, match="memory location"):
+        softplus(x[:-1], out=x[1:])
+    assert same_bits(x, before)
+
+
+@pytest.mark.slow
+@each_half
+def test_more_than_2_to_the_31_elements(dtype):
+    n = 2**31 + 1000
+    pattern = normal(1009, dtype=dtype)
+    x = torch.empty(n, dtype=dtype)
+    blocks = n // 1009
+    x[: blocks * 1009].view(blocks, 1009).copy_(pattern.expand(blocks, 1009))
+    x[blocks * 1009 :] = pattern[: n - blocks * 1009]
+    wanted = softplus(pattern)
+    softplus_(x)
+    ends = [0, 1, 2**31 - 513, 2**31 - 1, 2**31, 2**31 + 1, n - 1]
+    assert same_bits(x[ends], wanted[[end % 1009 for end in ends]])
+    assert torch.equal(x[: blocks * 1009].view(blocks, 1009), wanted.expand(blocks, 1009))
+
+
+@pytest.mark.slow
+def test_more_than_2_to_the_31_elements_of_strided_memory():
+    x = torch.tensor([[-1.0], [2.0]], dtype=torch.bfloat16).expand(2, 2**30 + 5)
+    y = softplus(x)
+    assert (y[0] == softplus(x[0, 0])).all()
+    assert (y[1] == softplus(x[1, 0])).all()
+
+
+# Autograd
+
+
+def kept(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """Return the tensors that a call keeps for backward."""
+    tensors = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        result = module(x)
+    assert result.requires_grad
+    return tensors
+
+
+@each_dtype
+@pytest.mark.parametrize("threshold", [None, 20.0, 30, 5.0])
+def test_what_is_kept_for_backward(dtype, threshold):
+    x = normal(50, dtype=dtype).requires_grad_()
+    results = []
+    tensors = kept(lambda x: results.append(softplus(x, 2.0, threshold)) or results[0], x)
+    of_output = dtype != torch.float16 and threshold != 5
+    wanted = results[0] if of_output else x
+    assert [tensor.data_ptr() for tensor in tensors] == [wanted.data_ptr()]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_an_mlp_keeps_what_it_keeps_with_relu(dtype, inplace):
+    def bytes_kept(activation: nn.Module) -> list[int]:
+        torch.manual_seed(0)
+        layers = [nn.Linear(20, 30), activation, nn.Linear(30, 30), activation, nn.Linear(30, 1)]
+        model = nn.Sequential(*layers).to(dtype)
+        storages = {}
+        for tensor in kept(model, normal(64, 20, dtype=dtype)):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return sorted(storages.values())
+
+    ours = bytes_kept(Softplus(beta=10, inplace=inplace))
+    assert ours == bytes_kept(nn.ReLU(inplace=inplace))
+    assert sum(bytes_kept(nn.Softplus(beta=10))) > sum(ours)
+
+
+def test_the_input_is_freed_where_the_output_is_kept():
+    x = normal(100).requires_grad_() * 1
+    y = softplus(x)
+    gone = weakref.ref(x.untyped_storage())
+    del x
+    assert gone() is None
+    y.sum().backward()
+
+
+@each_isa
+@pytest.mark.parametrize("beta", [1.0, 0.7, -2.0, 10.0])
+@pytest.mark.parametrize("threshold", [None, 5.0])
+def test_gradcheck_to_third_order(beta, threshold):
+    x = (normal(12, dtype=torch.float64) / abs(beta)).requires_grad_()
+    x.data[0] = 0
+
+    def function(x: Tensor) -> Tensor:
+        return softplus(x, beta, threshold)
+
+    def gradient(x: Tensor) -> Tensor:
+        (first,) = torch.autograd.grad(function(x).square().sum(), x, create_graph=True)
+        return first
+
+    assert torch.autograd.gradcheck(function, x)
+    assert torch.autograd.gradgradcheck(function, x)
+    assert torch.autograd.gradgradcheck(gradient, x)
+    assert torch.autograd.gradgradcheck(lambda x: shifted_softplus(x, beta), x)
+    assert torch.autograd.gradgradcheck(logsigmoid, x)
+    assert torch.autograd.gradgradcheck(lambda y: inverse_softplus(y.abs() + 0.1, abs(beta)), x)
+
+
+@each_isa
+@each_dtype
+@pytest.mark.parametrize("threshold", [None, 5.0])
+def test_third_derivative(dtype, threshold):
+    values = [-6.0, -1.5, -0.0, 0.25, 2.0, 4.0, 17.0]
+    x = torch.tensor(values, dtype=dtype, requires_grad=True)
+    result = softplus(x, 1.0, threshold)
+    for _ in range(3):
+        (result,) = torch.autograd.grad(result.sum(), x, create_graph=True)
+    wanted = [float(references.derivatives(v)[3]) for v in values]
+    if threshold:
+        wanted[-1] = 0.0
+    bound = 3e-2 if dtype in HALVES else 2e-5
+    assert result.tolist() == pytest.approx(wanted, rel=bound, abs=bound if dtype in HALVES else 0)
+
+
+@each_isa
+def test_double_backward_of_large_gradients_does_not_overflow():
+    """Each order of a product of three: the result is finite, and so is every step to it."""
+    x = torch.tensor([-40.0] * 3, requires_grad=True)
+    g = torch.tensor([1e25, 1e-25, 1.0], requires_grad=True)
+    (first,) = torch.autograd.grad(softplus(x), x, g, create_graph=True)
+    (second,) = torch.autograd.grad(first, x, torch.tensor([1e25, 1e25, 1e30]))
+    wanted = exact(x.detach())[2] * g.detach().double() * torch.tensor([1e25, 1e25, 1e30])
+    assert torch.allclose(second.double()[1:], wanted[1:], rtol=1e-5)
+    assert not second.isnan().any()
+
+
+@each_isa
+@each_dtype
+def test_in_place_with_autograd(dtype):
+    x = normal(60, dtype=dtype).requires_grad_()
+    g = normal(60, dtype=dtype, scale=0.5)
+    wanted = softplus(x, 2.0)
+    (first,) = torch.autograd.grad(wanted, x, g)
+    through = x * 1
+    result = softplus_(through, 2.0)
+    assert result is through
+    assert same_bits(result, wanted)
+    assert result.grad_fn is not None
+    assert same(torch.autograd.grad(result, x, g)[0], first)
+
+
+@each_isa
+@each_dtype
+def test_in_place_on_a_view(dtype):
+    x = normal(6, 10, dtype=dtype).requires_grad_()
+    base = x * 1
+    softplus_(base[2:4, ::2])
+    base.sum().backward()
+    wanted = torch.ones_like(x)
+    leaf = x.detach()[2:4, ::2].clone().requires_grad_()
+    softplus(leaf).sum().backward()
+    wanted[2:4, ::2] = leaf.grad
+    assert same(x.grad, wanted)
+    assert same(base.detach()[2:4, ::2], softplus(x.detach())[2:4, ::2])
+
+
+@each_dtype
+@pytest.mark.parametrize("threshold", [None, 5.0])
+@pytest.mark.parametrize("view", [False, True])
+def test_in_place_on_a_leaf_is_refused(dtype, threshold, view):
+    x = normal(20, dtype=dtype).requires_grad_()
+    before, version = x.detach().clone(), x._version
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        softplus_(x[3:] if view else x, 1.0, threshold)
+    assert same_bits(x, before)
+    assert x._version == version
+    with torch.no_grad():
+        softplus_(x, 1.0, threshold)
+    assert same_bits(x, softplus(before, 1.0, threshold))
+
+
+@each_dtype
+@pytest.mark.parametrize("grad", [False, True])
+def test_in_place_on_expanded_memory_is_refused(dtype, grad):
+    x = normal(3, 1, dtype=dtype).requires_grad_(grad) * 1
+    expanded = x.expand(3, 4)
+    before, version = x.detach().clone(), x._version
+    with pytest.raises(RuntimeError, match="single memory location"):
+        softplus_(expanded)
+    assert same_bits(x, before)
+    assert x._version == version
+    with pytest.raises(RuntimeError, match="single memory location"):
+        softplus(normal(3, 4, dtype=dtype), out=expanded.detach())
+    assert same_bits(x, before)
+
+
+def test_in_place_on_what_another_operation_saved_raises_in_its_backward():
+    x = normal(20).requires_grad_()
+    saved = x.exp()
+    softplus_(saved[5:])
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        saved.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_changing_a_saved_result_raises_as_with_relu(dtype, inplace):
+    x = normal(20, dtype=dtype).requires_grad_()
+    for activation in (Softplus(inplace=inplace), nn.ReLU(inplace=inplace)):
+        result = activation(x * 1)
+        result.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            result.sum().backward()
+
+
+def test_changing_a_result_that_is_not_saved_is_allowed():
+    x = normal(20).requires_grad_()
+    result = softplus(x, 1.0, 5.0)
+    result.add_(1)
+    result.sum().backward()
+    assert torch.allclose(x.grad, torch.sigmoid(x.detach()).where(x <= 5, 1.0), atol=1e-6)
+
+
+@each_dtype
+def test_version_counters(dtype):
+    x, out = normal(20, dtype=dtype), torch.empty(20, dtype=dtype)
+    softplus(x, out=out)
+    assert (x._version, out._version) == (0, 1)
+    softplus_(x)
+    softplus(x, inplace=True)
+    assert x._version == 2
+    y = (x * 1).requires_grad_() * 1
+    softplus_(y)
+    assert y._version == 1
+    z = softplus(x)
+    assert (z._version, x._version) == (0, 2)
+
+
+@each_isa
+@each_dtype
+def test_no_grad_and_inference_mode(dtype):
+    leaf = normal(20, dtype=dtype).requires_grad_()
+    wanted = softplus(leaf).detach()
+    with torch.no_grad():
+        assert kept_nothing(softplus(leaf))
+        assert same_bits(softplus(leaf, out=torch.empty_like(leaf)), wanted)
+    with torch.inference_mode():
+        result = softplus(leaf)
+        assert result.is_inference()
+        assert same_bits(result, wanted)
+        assert same_bits(softplus_(leaf.detach().clone()), wanted)
+        inside = normal(20, dtype=dtype)
+        assert same_bits(softplus(leaf, out=inside), wanted)
+    assert same_bits(softplus(inside), softplus(wanted))
+    assert same_bits(shifted_softplus(inside), shifted_softplus(wanted))
+    with pytest.raises(RuntimeError, match=r"[Ii]nference"):
+        softplus_(result)
+
+
+def kept_nothing(result: Tensor) -> bool:
+    """Whether a result has no history."""
+    return result.grad_fn is None and not result.requires_grad
+
+
+# Dispatch: anything but a plain eager call
+
+
+CALLS = {
+    "softplus": softplus,
+    "beta": lambda x: softplus(x, 2.0),
+    "threshold": lambda x: softplus(x, 1.5, 5.0),
+    "shifted": shifted_softplus,
+    "shift": lambda x: shifted_softplus(x, 2.0, 0.3),
+    "inverse": lambda x: inverse_softplus(x * x + 0.2),
+    "logsigmoid": logsigmoid,
+    "in place": lambda x: softplus_(x * 1.5),
+    "module": Softplus(beta=2),
+}
+each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """Whether kernel and definition agree after several steps."""
+    return a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def eager_derivatives(call, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the first and second derivative of an elementwise call, by plain autograd."""
+    leaf = x.detach().clone().requires_grad_()
+    (first,) = torch.autograd.grad(call(leaf).sum(), leaf, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), leaf)
+    return first.detach(), second
+
+
+@each_call
+def test_functorch(call):
+    x = normal(7)
+    value, (first, second) = call(x), eager_derivatives(call, x)
+    assert close(torch.func.grad(lambda x: call(x).sum())(x), first)
+    result, pull = torch.func.vjp(call, x)
+    assert close(result, value)
+    assert close(pull(torch.ones(7))[0], first)
+    result, tangent = torch.func.jvp(call, (x,), (torch.ones(7),))
+    assert close(result, value)
+    assert close(tangent, first)
+    assert close(torch.func.jacrev(call)(x), first.diag())
+    assert close(torch.func.jacfwd(call)(x), first.diag())
+    assert close(torch.func.hessian(lambda x: call(x).sum())(x), second.diag())
+    assert close(torch.vmap(call)(x.view(7, 1)), value.view(7, 1))
+    assert close(torch.vmap(torch.func.grad(call))(x), first)
+
+
+@each_call
+def test_functorch_of_a_captured_tensor(call):
+    """The level is active and the tensor is not of it: still right, as a constant of the level."""
+    x = normal(5)
+    y = torch.func.grad(lambda s: (call(x) * s).sum())(torch.tensor(1.0))
+    assert close(y, call(x).sum())
+    out = torch.vmap(lambda s: call(x) * s)(torch.tensor([1.0, 2.0]))
+    assert close(out[1], 2 * call(x))
+
+
+@each_call
+def test_forward_mode(call):
+    x, v = normal(9), normal(9, scale=0.5)
+    with forward_ad.dual_level():
+        primal, tangent = forward_ad.unpack_dual(call(forward_ad.make_dual(x, v)))
+    assert close(primal, call(x))
+    assert tangent is not None
+    assert close(tangent, eager_derivatives(call, x)[0] * v)
+
+
+@each_call
+@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
+def test_make_fx(call, mode):
+    graph = make_fx(call, tracing_mode=mode)(normal(6))
+    other = normal(6, scale=1.0) - 0.5
+    assert close(graph(other), call(other))
+
+
+@each_call
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_jit_trace(call):
+    traced = torch.jit.trace(call, normal(6), check_trace=False)
+    other = torch.tensor([-30.0, -2.0, 0.0, 1.0, 3.0, 19.0])
+    assert close(traced(other), call(other))
+
+
+def test_fx_symbolic_trace():
+    class Model(nn.Module):
+        """Functions and a module."""
+
+        def __init__(self):
+            super().__init__()
+            self.activation = Softplus(beta=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return logsigmoid(shifted_softplus(softplus(self.activation(x), 3.0)))
+
+    model, x = Model(), normal(6)
+    assert close(fx.symbolic_trace(model)(x), model(x))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("beta", [1.0, 2])
+def test_compile_has_one_node_each_way(beta, dynamic):
+    torch._dynamo.reset()
+    backend = AotEagerAndRecordGraphs()
+    compiled = torch.compile(
+        lambda x: softplus(x, beta), backend=backend, fullgraph=True, dynamic=dynamic
+    )
+    x = normal(10).requires_grad_()
+    result = compiled(x)
+    assert same_bits(result, softplus(x, beta))
+    g = normal(10, scale=1)
+    assert same_bits(
+        torch.autograd.grad(result, x, g)[0], torch.autograd.grad(softplus(x, beta), x, g)[0]
+    )
+
+    def ours(graphs: list[fx.GraphModule]) -> list[str]:
+        called = [
+            n.target for graph in graphs for n in graph.graph.nodes if n.op == "call_function"
+        ]
+        return [str(target) for target in called if "detach" not in str(target)]
+
+    assert ours(backend.fw_graphs) == ["softplus.forward.default"]
+    assert ours(backend.bw_graphs) == ["softplus.backward.default"]
+
+
+@each_call
+def test_compile(call):
+    torch._dynamo.reset()
+    compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
+    x = normal(10)
+    assert close(compiled(x), call(x))
+    leaf = x.clone().requires_grad_()
+    compiled(leaf).sum().backward()
+    assert close(leaf.grad, eager_derivatives(call, x)[0])
+
+
+@pytest.mark.slow
+@each_call
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compile_with_inductor(call):
+    torch._dynamo.reset()
+    compiled = torch.compile(call, fullgraph=True)
+    leaf = normal(10).requires_grad_()
+    result = compiled(leaf)
+    assert close(result, call(leaf))
+    result.sum().backward()
+    assert close(leaf.grad, eager_derivatives(call, leaf)[0])
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@each_call
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_export_needs_nothing_of_this_package(call, strict):
+    class Model(nn.Module):
+        """One call."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return call(x)
+
+    torch._dynamo.reset()
+    exported = torch.export.export(Model(), (normal(6),), strict=strict)
+    targets = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
+    assert [target for target in targets if target.startswith("softplus")] == []
+    if call not in (CALLS["inverse"], CALLS["shifted"], CALLS["shift"]):
+        assert sum("aten.softplus" in target for target in targets) == 1
+    other = normal(6, scale=5)
+    assert close(exported.module()(other), call(other))
+
+
+@each_dtype
+def test_autocast_gives_the_dtype_of_pytorch(dtype):
+    x = normal(8, dtype=dtype)
+    for lower in HALVES:
+        with torch.autocast("cpu", dtype=lower):
+            assert softplus(x).dtype == functional.softplus(x).dtype
+            assert same_bits(softplus(x), CALLS["softplus"](x))
+            linear = functional.linear(normal(2, 8), normal(3, 8))
+            assert softplus(linear).dtype == functional.softplus(linear).dtype == lower
+
+
+class SeeFunctions(TorchFunctionMode):
+    """Record the functions called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_function__(self, function, _types, args=(), kwargs=None):
+        self.seen.append(function)
+        return function(*args, **(kwargs or {}))
+
+
+class SeeOperators(TorchDispatchMode):
+    """Record the operators called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
+        self.seen.append(str(operator))
+        return operator(*args, **(kwargs or {}))
+
+
+@each_call
+def test_active_modes_see_the_call(call):
+    x = normal(8)
+    for mode in (SeeFunctions(), SeeOperators()):
+        with mode:
+            result = call(x)
+        assert close(result, call(x))
+        assert mode.seen
+        assert not [name for name in mode.seen if str(name).startswith("softplus.")]
+
+
+class Scaled(Tensor):
+    """A subclass that keeps its type through torch functions."""
+
+
+def test_a_subclass_keeps_its_type():
+    x = normal(8)
+    for call in (softplus, shifted_softplus, logsigmoid):
+        result = call(x.as_subclass(Scaled))
+        assert type(result) is Scaled
+        assert close(result.as_subclass(Tensor), call(x))
+
+
+def test_a_parameter_takes_the_kernel():
+    x = nn.Parameter(normal(8))
+    result = softplus(x)
+    assert type(result) is Tensor
+    assert "Softplus" not in result.grad_fn.name()  # PyTorch's own would be SoftplusBackward0
+    assert "Forward" in result.grad_fn.name()
+
+
+def test_a_negated_view_is_right():
+    x = torch.complex(normal(8), normal(8)).conj().imag
+    assert x.is_neg()
+    assert close(softplus(x), softplus(x.resolve_neg()))
+    assert close(inverse_softplus(x.abs() + 1), inverse_softplus(x.resolve_neg().abs() + 1))
+    out = torch.empty(8)
+    softplus(x, out=out)
+    assert close(out, softplus(x.resolve_neg()))
+    wanted = softplus(x.resolve_neg())
+    softplus_(x)
+    assert close(x.resolve_neg(), wanted)
+
+
+def test_elsewhere_a_plain_call_is_pytorch_s_own():
+    x = torch.empty(3, 4, device="meta", requires_grad=True)
+    result = softplus(x, 2.0)
+    assert result.grad_fn.name() == "SoftplusBackward0"
+    assert (result.device.type, result.shape) == ("meta", (3, 4))
+    assert logsigmoid(x).shape == shifted_softplus(x).shape == inverse_softplus(x).shape == (3, 4)
+
+
+def test_fake_tensors():
+    with FakeTensorMode() as mode:
+        x = mode.from_tensor(normal(3, 4))
+        for call in CALLS.values():
+            assert call(x).shape == (3, 4)
+
+
+OPERATORS = {
+    "forward": lambda x: (x, 1.5, 50.0),
+    "forward to a threshold": lambda x: (x, 1.5, 5.0),
+    "backward": lambda x: (x, x.detach().abs(), 1.5, 50.0, True),
+    "backward of the input": lambda x: (x, x.detach() * 2, 1.5, 5.0, False),
+    "double_backward": lambda x: (x, x.detach() * 2, x.detach().abs(), 1.5, 50.0, True),
+    "double_backward of the input": lambda x: (x, x.detach() * 2, x.detach(), 1.5, 5.0, False),
+    "shifted": lambda x: (x, 1.5, None),
+    "shifted by a shift": lambda x: (x, 1.5, 0.5),
+    "inverse": lambda x: (x.detach().abs(), 1.5),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_operator_is_registered_soundly(name, grad):
+    operator = getattr(torch.ops.softplus, name.split()[0]).default
+    for x in (
+        normal(3, 4),
+        normal(4, 3).t(),
+        normal(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    ):
+        torch.library.opcheck(operator, OPERATORS[name](x.detach().clone().requires_grad_(grad)))
+
+
+def test_every_registered_operator_is_checked():
+    registered = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("softplus::")]
+    assert {name.split("::")[1] for name in registered} == {name.split()[0] for name in OPERATORS}
+
+
+@each_isa
+@each_dtype
+def test_kernels_and_definition_agree(dtype):
+    x = normal(1000, dtype=dtype)
+    for beta in (1.0, 0.3, -2.0):
+        assert same(softplus(x, beta), definition.softplus(x, beta))
+        assert same(softplus(x, beta, 5.0), definition.softplus(x, beta, 5.0))
+        assert same(shifted_softplus(x, beta, 0.3), definition.shifted_softplus(x, beta, 0.3)) or (
+            dtype != torch.float64
+        )
+
+
+# Threads and processes
+
+
+@each_isa
+def test_python_threads_at_once():
+    x = normal(40_000).requires_grad_()
+    wanted = derivatives(x)
+    failures = []
+
+    def work() -> None:
+        for _ in range(20):
+            got = derivatives(x)
+            failures.extend(index for index in range(3) if not same_bits(got[index], wanted[index]))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+AFTER_FORK = """
+import os, torch
+from softplus import softplus
+x = torch.linspace(-5, 5, 1001)
+wanted = softplus(x)
+child = os.fork()
+if child == 0:
+    leaf = x.clone().requires_grad_()
+    softplus(leaf).sum().backward()
+    os._exit(0 if torch.equal(softplus(x), wanted) and leaf.grad.isfinite().all() else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(sys, "getswitchinterval") or sys.platform == "win32", reason="fork")
+def test_after_fork():
+    subprocess.run([sys.executable, "-c", AFTER_FORK], check=True, timeout=60)
