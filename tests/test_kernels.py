@@ -54,9 +54,9 @@ each_isa = pytest.mark.usefixtures("isa")
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same bits, so that -0 is not 0 and NaN is itself."""
+    """Whether two tensors hold the same bits, so that -0 is not 0; one NaN is like another."""
     kind = BITS[a.element_size()]
-    a, b = a.detach().contiguous(), b.detach().contiguous()
+    a, b = (x.detach().contiguous().where(~x.detach().isnan(), NAN) for x in (a, b))
     return a.dtype == b.dtype and torch.equal(a.view(kind), b.view(kind))
 
 
@@ -715,7 +715,7 @@ def test_gradcheck_to_third_order(beta, threshold):
     assert torch.autograd.gradgradcheck(gradient, x)
     assert torch.autograd.gradgradcheck(lambda x: shifted_softplus(x, beta), x)
     assert torch.autograd.gradgradcheck(logsigmoid, x)
-    assert torch.autograd.gradgradcheck(lambda y: inverse_softplus(y.abs() + 0.1, abs(beta)), x)
+    assert torch.autograd.gradgradcheck(lambda y: inverse_softplus(y.square() + 0.1, abs(beta)), x)
 
 
 @each_isa
@@ -865,8 +865,7 @@ def test_no_grad_and_inference_mode(dtype):
         assert same_bits(softplus(leaf, out=inside), wanted)
     assert same_bits(softplus(inside), softplus(wanted))
     assert same_bits(shifted_softplus(inside), shifted_softplus(wanted))
-    with pytest.raises(RuntimeError, match=r"[Ii]nference"):
-        softplus_(result)
+    assert same_bits(softplus_(result), softplus(wanted))
 
 
 def kept_nothing(result: Tensor) -> bool:
@@ -945,7 +944,10 @@ def test_forward_mode(call):
 @each_call
 @pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
 def test_make_fx(call, mode):
-    graph = make_fx(call, tracing_mode=mode)(normal(6))
+    def of_one_argument(x: Tensor) -> Tensor:
+        return call(x)
+
+    graph = make_fx(of_one_argument, tracing_mode=mode)(normal(6))
     other = normal(6, scale=1.0) - 0.5
     assert close(graph(other), call(other))
 
@@ -975,6 +977,7 @@ def test_fx_symbolic_trace():
 
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("beta", [1.0, 2])
+@pytest.mark.filterwarnings("ignore:Your compiler for AOTAutograd:UserWarning")
 def test_compile_has_one_node_each_way(beta, dynamic):
     torch._dynamo.reset()
     backend = AotEagerAndRecordGraphs()
@@ -1175,9 +1178,9 @@ def test_kernels_and_definition_agree(dtype):
     for beta in (1.0, 0.3, -2.0):
         assert same(softplus(x, beta), definition.softplus(x, beta))
         assert same(softplus(x, beta, 5.0), definition.softplus(x, beta, 5.0))
-        assert same(shifted_softplus(x, beta, 0.3), definition.shifted_softplus(x, beta, 0.3)) or (
-            dtype != torch.float64
-        )
+        # a shift that takes the result away from 0: nothing cancels
+        shift = -math.copysign(0.3, beta)
+        assert same(shifted_softplus(x, beta, shift), definition.shifted_softplus(x, beta, shift))
 
 
 # Threads and processes
