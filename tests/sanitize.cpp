@@ -1,0 +1,132 @@
+// Runs every kernel of one instruction set under AddressSanitizer and UndefinedBehaviorSanitizer:
+// all lengths from 0 to 300 in heap buffers of exactly that size, misaligned ones too, with outputs
+// apart from the inputs and on top of each of them, which must give the same bytes.
+// Compiled together with kernels.cpp of the set; -DISA names it.
+#include "kernels.h"
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <vector>
+
+using namespace softplus;
+
+namespace {
+
+int failures = 0;
+
+// n elements of some size that end at the end of their heap block and start `offset` bytes into it.
+struct Buffer {
+  Buffer(int64_t bytes, int offset) : block(new char[bytes + offset]), data(block.get() + offset) {}
+  std::unique_ptr<char[]> block;
+  char* data;
+};
+
+uint16_t half_of(float x, Dtype dtype) {
+  uint32_t b;
+  std::memcpy(&b, &x, 4);
+  if (dtype == Dtype::bfloat16) return uint16_t(b >> 16);
+  if (std::isnan(x)) return 0x7e00;
+  const uint16_t sign = uint16_t(b >> 16 & 0x8000);
+  const float size = std::fabs(x);
+  if (size >= 65504) return uint16_t(sign | (std::isinf(x) ? 0x7c00 : 0x7bff));
+  if (size < 0x1p-14f) return uint16_t(sign | uint16_t(size * 0x1p24f));
+  std::memcpy(&b, &size, 4);
+  return uint16_t(sign | (b - (112u << 23)) >> 13);
+}
+
+int64_t size_of(Dtype dtype) {
+  return dtype == Dtype::float64 ? 8 : dtype == Dtype::float32 ? 4 : 2;
+}
+
+void fill(char* data, int64_t n, Dtype dtype, unsigned seed) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const double special[] = {0.0,   -0.0,  inf,    -inf,   NAN,    1e-40,  -1e-40, 3e38,
+                            -3e38, 1e300, -1e300, 5e-324, -87.34, 708.9, -745.2, 20.0};
+  for (int64_t i = 0; i < n; i++) {
+    seed = seed * 1664525u + 1013904223u;
+    const double x = seed >> 28 == 0 ? special[seed >> 24 & 15] : (int(seed >> 8) - (1 << 23)) * 2e-6;
+    // narrowing as the hardware does it, without leaving the range of the type
+    const float y = std::fabs(x) > 3e38 && std::isfinite(x) ? std::copysign(3e38f, float(x > 0 ? 1 : -1)) : float(x);
+    const uint16_t h = half_of(y, dtype);
+    if (dtype == Dtype::float64) std::memcpy(data + 8 * i, &x, 8);
+    else if (dtype == Dtype::float32) std::memcpy(data + 4 * i, &y, 4);
+    else std::memcpy(data + 2 * i, &h, 2);
+  }
+}
+
+using Call = std::function<void(char* const* in, char* const* out)>;
+
+// Calls with outputs of their own, then with output j on top of input i, for every i and j.
+void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int outputs, const Call& call) {
+  const int64_t bytes = n * size_of(dtype);
+  const auto filled = [&](std::vector<Buffer>& buffers, std::vector<char*>& pointers) {
+    for (int i = 0; i < inputs; i++) {
+      buffers.emplace_back(bytes, offset);
+      fill(buffers.back().data, n, dtype, unsigned(n * 10 + i));
+      pointers.push_back(buffers.back().data);
+    }
+  };
+  std::vector<Buffer> owned, own_out;
+  std::vector<char*> in, out;
+  filled(owned, in);
+  for (int j = 0; j < outputs; j++) {
+    own_out.emplace_back(bytes, (offset * 3) % 64);
+    out.push_back(own_out.back().data);
+  }
+  call(in.data(), out.data());
+  for (int i = 0; i < inputs; i++) {
+    for (int j = 0; j < outputs; j++) {
+      std::vector<Buffer> owned_again, other;
+      std::vector<char*> in_again, out_again;
+      filled(owned_again, in_again);
+      for (int k = 0; k < outputs; k++) {
+        other.emplace_back(bytes, offset);
+        out_again.push_back(k == j ? in_again[i] : other.back().data);
+      }
+      call(in_again.data(), out_again.data());
+      for (int k = 0; k < outputs; k++) {
+        if (bytes && std::memcmp(out_again[k], out[k], bytes) != 0) {
+          std::printf("%s, dtype %d, n = %ld: output %d on input %d differs\n", what, int(dtype), long(n), j, i);
+          failures++;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  const Kernels& k = ISA;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Parameters all[] = {{1, 20, 0}, {0.7, 20, nan}, {-3, 5, 0.3}, {100, 20, 0}, {0x1p-100, 20, nan}, {-0x1p100, 0, 1}};
+  int64_t calls = 0;
+  for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16}) {
+    for (int64_t n = 0; n <= 300; n++) {
+      const Parameters& p = all[n % 6];
+      for (int offset : {0, int(size_of(d)), 1 + int(n % 63)}) {
+        using In = char* const*;
+        hold("forward", d, n, offset, 1, 1, [&](In in, In out) { k.forward(d, in[0], out[0], n, p); });
+        hold("backward of output", d, n, offset, 2, 1, [&](In in, In out) { k.backward_of_output(d, in[0], in[1], out[0], n, p); });
+        hold("backward of input", d, n, offset, 2, 1, [&](In in, In out) { k.backward_of_input(d, in[0], in[1], out[0], n, p); });
+        hold("double backward of output", d, n, offset, 3, 2, [&](In in, In out) {
+          k.double_backward_of_output(d, in[0], in[1], in[2], out[0], out[1], n, p);
+        });
+        hold("double backward of input", d, n, offset, 3, 2, [&](In in, In out) {
+          k.double_backward_of_input(d, in[0], in[1], in[2], out[0], out[1], n, p);
+        });
+        hold("shifted", d, n, offset, 1, 1, [&](In in, In out) { k.shifted(d, in[0], out[0], n, p); });
+        hold("inverse", d, n, offset, 1, 1, [&](In in, In out) { k.inverse(d, in[0], out[0], n, p); });
+        calls += 7;
+      }
+    }
+  }
+  std::printf("%s: %ld runs, %d failures\n", k.name, long(calls), failures);
+  return failures != 0;
+}

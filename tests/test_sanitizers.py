@@ -1,0 +1,44 @@
+"""The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, by the driver sanitize.cpp."""
+
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from softplus.ops import cpu
+
+TESTS = Path(__file__).parent
+SOURCES = TESTS.parent / "src" / "softplus" / "ops" / "cpu"
+SETS = [] if cpu.absent else cpu._kernels.available()
+COMPILER = shutil.which("c++")
+
+
+@pytest.fixture(scope="module")
+def flags():
+    """Return the flags of each instruction set, from the build itself."""
+    with patch("setuptools.setup"):
+        return runpy.run_path(str(TESTS.parent / "setup.py"))["INSTRUCTION_SETS"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
+@pytest.mark.parametrize("isa", SETS)
+def test_the_kernels_under_sanitizers(isa, flags, tmp_path):
+    common = ["-std=c++20", "-O1", "-g", "-ffp-contract=off", "-w", f"-I{SOURCES}", f"-DISA={isa}"]
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    for source, own in ((SOURCES / "kernels.cpp", flags[isa]), (TESTS / "sanitize.cpp", [])):
+        result = tmp_path / f"{source.stem}.o"
+        subprocess.run(
+            [COMPILER, *common, *checks, *own, "-c", source, "-o", result], check=True, timeout=280
+        )
+    program = tmp_path / "sanitize"
+    objects = [tmp_path / "kernels.o", tmp_path / "sanitize.o"]
+    subprocess.run([COMPILER, *checks, *objects, "-o", program], check=True, timeout=60)
+    done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert re.fullmatch(rf"{isa}: [\d,]+ runs, 0 failures\n", done.stdout)
+    assert done.stderr == ""
