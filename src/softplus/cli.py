@@ -1,8 +1,9 @@
 """The command line: reads the arguments, calls the lab, prints what it returns."""
 
+import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,17 @@ try:
         TimeRemainingColumn,
     )
 
-    from softplus.lab import activations, engines, plots, report, study, table, tasks, terminal
+    from softplus.lab import (
+        activations,
+        bench,
+        engines,
+        plots,
+        report,
+        study,
+        table,
+        tasks,
+        terminal,
+    )
     from softplus.lab.errors import UsageError
     from softplus.lab.store import Store
 except ModuleNotFoundError as missing:
@@ -149,6 +160,45 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     terminal.show(results, console)
     for path in report.write(results, out):
         console.print(f"wrote {path}", highlight=False)
+
+
+@app.command("bench")
+def run_bench(  # noqa: PLR0917  # on the command line every one of them has a name
+    dtype: Annotated[
+        str | None, typer.Option(help=f"Of {', '.join(bench.DTYPES)}. [default: all]")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Elements. [default: 64 to 16,777,216]")] = None,
+    threads: Annotated[str | None, typer.Option(help="[default: 1 and all]")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the times here.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw bandwidth by size (.svg, .png, .pdf).")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smoke test, without compiling.")
+    ] = False,
+) -> None:
+    """Time the function beside ReLU and PyTorch's Softplus, eager and compiled."""
+    settings = bench.settings(dtype, size, threads, quick)
+    if plot:
+        plots.check(plot)
+    bench.check_writable("--json", json_file)
+    bench.check_writable("--plot", plot)
+    console = Console()
+    cases: list[bench.Case] = []
+    skipped = "--quick" if quick else bench.no_compiler()
+    settings = replace(settings, compiled=skipped is None)
+    with _progress(console) as bar:
+        row = bar.add_task("", total=settings.cases)
+        for case in bench.run(settings, lambda what: bar.update(row, description=what)):
+            cases.append(case)
+            bar.advance(row)
+    bench.show(cases, console)
+    if skipped:
+        console.print(f"not compiled: {skipped}", highlight=False, markup=False)
+    if json_file:
+        json_file.write_text(json.dumps(bench.results(settings, cases, skipped), indent=1) + "\n")
+    if plot:
+        plots.save_bandwidth_plot(plot, cases)
 
 
 def _progress(console: Console) -> Progress:

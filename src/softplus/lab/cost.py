@@ -1,18 +1,18 @@
 """What a training step costs: its time, all activations interleaved, and what backward keeps."""
 
-import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from softplus.lab import tasks
+from softplus.lab import tasks, timing
 from softplus.lab.activations import Activation
 from softplus.lab.statistics import Interval, median_interval
 from softplus.lab.trials import network
 
 _ROUNDS = 40
-_STEPS_A_ROUND = 5
+_SECONDS_A_VISIT = 2e-3
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,13 @@ def measure(
         optimizers[name].step()
 
     kept = {name: _bytes_kept(model, task, inputs, targets) for name, model in models.items()}
-    times: dict[str, list[float]] = {name: [] for name in models}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for round_ in range(_ROUNDS + 1):
-            for name in models:
-                start = time.perf_counter()
-                for _ in range(_STEPS_A_ROUND):
-                    step(name)
-                if round_:  # the first round warms up
-                    times[name].append((time.perf_counter() - start) / _STEPS_A_ROUND * 1e3)
-    finally:
-        torch.set_num_threads(threads)
+    with timing.threads(1):
+        times = timing.interleaved(
+            {name: partial(step, name) for name in models}, _ROUNDS, _SECONDS_A_VISIT
+        )
     return {
         name: Cost(
-            milliseconds=median_interval(times[name]),
+            milliseconds=median_interval([seconds * 1e3 for seconds in times[name]]),
             ratio=median_interval(
                 [ours / theirs for ours, theirs in zip(times[name], times[reference], strict=True)]
             ),

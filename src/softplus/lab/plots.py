@@ -1,4 +1,4 @@
-"""The plots, as SVG: of a study for its report, and of the function for `softplus table`."""
+"""The plots, as SVG: of a study for its report, and for `softplus table` and `bench`."""
 
 import io
 import math
@@ -11,7 +11,7 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from softplus.lab import activations, measures
+from softplus.lab import activations, bench, measures
 from softplus.lab.errors import UsageError
 from softplus.modules import Softplus
 
@@ -74,9 +74,7 @@ def save_function_plot(path: Path, betas: tuple[float, ...] = (0.5, 1.0, 2.0, 5.
     Raises:
         UsageError: The suffix is not one that matplotlib writes, or the file cannot be written.
     """
-    known = sorted(Figure().canvas.get_supported_filetypes())
-    if path.suffix.removeprefix(".").lower() not in known:
-        raise UsageError(f"--plot {path}: the suffix must be one of {', '.join(known)}")
+    check(path)
     x = torch.linspace(-5, 5, 501, dtype=torch.float64)
     with rc_context(_STYLE):
         figure = Figure(figsize=(10, 3.4), layout="constrained")
@@ -91,10 +89,56 @@ def save_function_plot(path: Path, betas: tuple[float, ...] = (0.5, 1.0, 2.0, 5.
             for ax, y in zip(axes, activations.derivatives(Softplus(beta), x), strict=True):
                 ax.plot(x, y, color=colour, label=f"Softplus, beta = {beta:g}")
         axes[0].legend()
-        try:
-            figure.savefig(path)
-        except OSError as error:
-            raise UsageError(f"--plot {path} cannot be written ({error.strerror})") from None
+        _save(figure, path)
+
+
+def save_bandwidth_plot(path: Path, cases: list[bench.Case]) -> None:
+    """Write the memory traffic of every forward pass by size, beside that of a copy.
+
+    Raises:
+        UsageError: As in `save_function_plot`.
+    """
+    check(path)
+    cases = [case for case in cases if case.direction == bench.FORWARD]
+    dtypes = list(dict.fromkeys(case.dtype for case in cases))
+    threads = list(dict.fromkeys(case.threads for case in cases))
+    styles = {
+        bench.COPY: {"color": "black", "linestyle": ":", "label": "copy: the roofline"},
+        bench.RELU: {"color": "black", "linestyle": "--", "label": "ReLU"},
+        bench.TORCH: {"color": _COLOURS[1], "marker": "o", "label": "PyTorch's Softplus"},
+        bench.OURS: {"color": _COLOURS[0], "marker": "o", "label": "Softplus, ours"},
+    }
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(3.4 * len(dtypes), 3 * len(threads)), layout="constrained")
+        panels = figure.subplots(len(threads), len(dtypes), squeeze=False, sharex=True)
+        for row, count in zip(panels, threads, strict=True):
+            for ax, dtype in zip(row, dtypes, strict=True):
+                here = [case for case in cases if (case.threads, case.dtype) == (count, dtype)]
+                for name, style in styles.items():
+                    ax.loglog(
+                        [case.size for case in here],
+                        [case.gigabytes_a_second(name) for case in here],
+                        **style,
+                    )
+                ax.set_title(f"{dtype}, {count} thread{'s' if count > 1 else ''}")
+                ax.set_xlabel("elements")
+            row[0].set_ylabel("GB/s")
+        panels[0][0].legend()
+        _save(figure, path)
+
+
+def check(path: Path) -> None:
+    """Raise UsageError if the suffix is not one that matplotlib writes."""
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise UsageError(f"--plot {path}: the suffix must be one of {', '.join(known)}")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise UsageError(f"--plot {path} cannot be written ({error.strerror})") from None
 
 
 def _colours(results: dict[str, Any]) -> dict[str, str]:
