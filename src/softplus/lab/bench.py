@@ -35,7 +35,7 @@ _INTO_EXISTING = 16_777_216
 _OVERHEAD = 64
 
 RELU, TORCH, OURS, COPY = "ReLU", "PyTorch", "softplus", "copy"
-FORWARD, RECORDED = "forward", "forward, recorded"
+FORWARD, RECORDED = "forward", "with grad"
 BACKWARD, DOUBLE_BACKWARD = "backward", "double backward"
 
 
@@ -274,7 +274,7 @@ def show(cases: list[Case], console: Console) -> None:
             box=box.SIMPLE_HEAD,
             pad_edge=False,
         )
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for heading in (
             "elements",
             "ours, µs",
