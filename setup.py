@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ INSTRUCTION_SETS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"],
 }
-KERNEL_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-w"]
+KERNEL_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fwrapv", "-w"]
 
 
 def build_options() -> dict:
@@ -38,6 +39,12 @@ def build_options() -> dict:
 
     class Build(BuildExtension):
         """Compiles the kernels for each instruction set, side by side, then the bindings."""
+
+        def build_extensions(self) -> None:
+            try:
+                super().build_extensions()
+            except (subprocess.SubprocessError, BaseError, OSError) as error:
+                print(f"softplus: no CPU kernels: {error}", file=sys.stderr)
 
         def build_extension(self, extension: CppExtension) -> None:
             Path(self.build_temp).mkdir(parents=True, exist_ok=True)

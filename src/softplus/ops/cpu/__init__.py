@@ -57,13 +57,18 @@ def available() -> list[str]:
     return [] if absent else _kernels.available()
 
 
+def use(name: str) -> None:
+    """Make one of the available instruction sets the live one; any other is a ValueError."""
+    _kernels.use(name)
+
+
 absent = _why_not()
 if absent is None:
     from softplus.ops.cpu import _kernels  # type: ignore[attr-defined]  # compiled
 
     if wanted := os.environ.get("SOFTPLUS_ISA"):
         try:
-            _kernels.use(wanted)
+            use(wanted)
         except ValueError as error:
             raise ValueError(f"SOFTPLUS_ISA={wanted}: {error}") from None
     softplus = _kernels.softplus

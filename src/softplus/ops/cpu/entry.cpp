@@ -58,7 +58,7 @@ double number(PyObject* object) {
 }
 
 // Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
-bool ordinary_beta(double beta) { return std::abs(beta) >= 0x1p-100 && std::abs(beta) <= 0x1p100; }
+bool ordinary_beta(double beta) { return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60; }
 
 // The Python object of the tensor that compute() returns, which other Python threads need not await.
 template <typename Compute>

@@ -14,7 +14,7 @@ struct Float32 {
   using V = F;
   static constexpr Digits DIGITS = Digits::single;
   static INLINE F load(const float* p) { return F::load(p); }
-  static INLINE void store(float* p, F x) { x.store(p); }
+  static INLINE void store(float* p, F x, bool around_cache) { x.store(p, around_cache); }
 };
 
 struct Float64 {
@@ -22,7 +22,7 @@ struct Float64 {
   using V = D;
   static constexpr Digits DIGITS = Digits::full;
   static INLINE D load(const double* p) { return D::load(p); }
-  static INLINE void store(double* p, D x) { x.store(p); }
+  static INLINE void store(double* p, D x, bool around_cache) { x.store(p, around_cache); }
 };
 
 // A bfloat16 is the upper half of a float. Elements of even and odd index go to different
@@ -38,10 +38,10 @@ struct BFloat16 {
     x.part[1] = pairs & int32_t(0xffff0000);
     return of_bits<F>(x);
   }
-  static INLINE void store(uint16_t* p, F x) {
+  static INLINE void store(uint16_t* p, F x, bool around_cache) {
     I b = bits(x);
     b = b + ((b >> 16) & I(1)) + I(0x7fff);  // to nearest even; a NaN of these kernels stays one
-    *(Register<int32_t>::unaligned*)p = ((b.part[0] >> 16) & 0xffff) | (b.part[1] & int32_t(0xffff0000));
+    put((Register<int32_t>::unaligned*)p, ((b.part[0] >> 16) & 0xffff) | (b.part[1] & int32_t(0xffff0000)), around_cache);
   }
 };
 
@@ -60,12 +60,17 @@ struct Float16 {
 #endif
     return x;
   }
-  static INLINE void store(uint16_t* p, F x) {
+  static INLINE void store(uint16_t* p, F x, bool around_cache) {
 #if defined(__AVX512F__)
-    EACH _mm256_storeu_si256((__m256i*)p + k, _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT));
+    __m256i half[2];
+    EACH half[k] = _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT);
+    put((Register<int32_t>::unaligned*)p, (Ints)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1), around_cache);
 #elif defined(__F16C__)
-    EACH _mm_storeu_si128((__m128i*)p + k, _mm256_cvtps_ph((__m256)x.part[k], _MM_FROUND_TO_NEAREST_INT));
+    __m128i half[2];
+    EACH half[k] = _mm256_cvtps_ph((__m256)x.part[k], _MM_FROUND_TO_NEAREST_INT);
+    put((Register<int32_t>::unaligned*)p, (Ints)_mm256_set_m128i(half[1], half[0]), around_cache);
 #else
+    (void)around_cache;
     for (int i = 0; i < F::SIZE; i++) p[i] = of_float(x.part[i / 4][i % 4]);
 #endif
   }
@@ -99,11 +104,13 @@ struct Float16 {
 // out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in padded
 // copies: an element's result does not depend on its place.
 template <class S, int IN, int OUT, class Function>
-INLINE void map(const void* const (&in)[IN], void* const (&out)[OUT], int64_t n, Function f) {
+INLINE void map(const void* const (&in)[IN], void* const (&out)[OUT], int64_t n, const Parameters& p, Function f) {
   using E = typename S::Element;
   using V = typename S::V;
   constexpr int SIZE = V::SIZE;
   E padded_in[IN][SIZE] = {}, padded_out[OUT][SIZE];
+  bool around_cache = p.around_cache;
+  for (int j = 0; j < OUT; j++) around_cache &= uintptr_t(out[j]) % REGISTER == 0;
   for (int64_t i = 0; i < n; i += SIZE) {
     const bool whole = n - i >= SIZE;
     if (!whole) {
@@ -112,11 +119,14 @@ INLINE void map(const void* const (&in)[IN], void* const (&out)[OUT], int64_t n,
     V x[IN], y[OUT];
     for (int j = 0; j < IN; j++) x[j] = S::load(whole ? (const E*)in[j] + i : padded_in[j]);
     f(x, y);
-    for (int j = 0; j < OUT; j++) S::store(whole ? (E*)out[j] + i : padded_out[j], y[j]);
+    for (int j = 0; j < OUT; j++) S::store(whole ? (E*)out[j] + i : padded_out[j], y[j], whole && around_cache);
     if (!whole) {
       for (int j = 0; j < OUT; j++) memcpy((E*)out[j] + i, padded_out[j], (n - i) * sizeof(E));
     }
   }
+#if defined(__SSE2__)
+  if (around_cache) _mm_sfence();
+#endif
 }
 
 template <class F>
@@ -158,9 +168,12 @@ void forward(const void* x, void* y, int64_t n, const Parameters& p) {
   constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;  // the short cuts need FMA
   const Beta<V> beta(p.beta);
   const Beta<D> beta_double(p.beta);
-  map<S, 1, 1>({x}, {y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+  map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     if constexpr (BY_DOUBLE)
-      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return softplus<Digits::full, UNIT>(v, beta_double); });
+      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA {
+        D y = softplus<Digits::full, UNIT>(v, beta_double);
+        return S::DIGITS == Digits::half ? round_to_odd(y) : y;
+      });
     else
       out[0] = softplus<S::DIGITS, UNIT>(in[0], beta);
     if constexpr (!UNIT) out[0] = select(above(in[0], p), in[0], out[0]);
@@ -171,7 +184,7 @@ template <class S, bool UNIT>
 void backward_of_output(const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
   using V = typename S::V;
   const Beta<V> beta(p.beta);
-  map<S, 2, 1>({g, y}, {gx}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+  map<S, 2, 1>({g, y}, {gx}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     out[0] = in[0] * derivative_of_output<S::DIGITS, UNIT>(in[1], beta).s;
   });
 }
@@ -180,7 +193,7 @@ template <class S>
 void backward_of_input(const void* g, const void* x, void* gx, int64_t n, const Parameters& p) {
   using V = typename S::V;
   const Beta<V> beta(p.beta);
-  map<S, 2, 1>({g, x}, {gx}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+  map<S, 2, 1>({g, x}, {gx}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     V s = derivative_of_input<S::DIGITS>(in[1], beta).s;
     out[0] = select(above(in[1], p), in[0], in[0] * s);
   });
@@ -191,10 +204,10 @@ void double_backward_of_output(
     const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n, const Parameters& p) {
   using V = typename S::V;
   const Beta<V> beta(p.beta);
-  map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+  map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     auto d = derivative_of_output<S::DIGITS, false>(in[2], beta);
     out[0] = in[0] * d.s;
-    out[1] = product(in[0], in[1], flip_sign(beta.size, beta.sign) * d.complement);
+    out[1] = product(in[0], in[1], flip_sign(d.curvature, beta.sign));
   });
 }
 
@@ -203,12 +216,12 @@ void double_backward_of_input(
     const void* gg, const void* g, const void* x, void* to_g, void* to_x, int64_t n, const Parameters& p) {
   using V = typename S::V;
   const Beta<V> beta(p.beta);
-  map<S, 3, 2>({gg, g, x}, {to_g, to_x}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+  map<S, 3, 2>({gg, g, x}, {to_g, to_x}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     auto d = derivative_of_input<S::DIGITS>(in[2], beta);
     auto linear = above(in[2], p);
     out[0] = select(linear, in[0], in[0] * d.s);
     out[1] = select(
-        linear, V(0), product(in[0], in[1], flip_sign(beta.size, beta.sign) * (d.s * d.complement)));
+        linear, V(0), product(in[0], in[1], flip_sign(d.curvature, beta.sign)));
   });
 }
 
@@ -217,12 +230,12 @@ void shifted(const void* x, void* y, int64_t n, const Parameters& p) {
   using V = typename S::V;
   const Beta<D> beta(p.beta);
   if (std::isnan(p.shift)) {
-    map<S, 1, 1>({x}, {y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
       out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return shifted_to_zero(v, beta); });
     });
   } else {
     const D shift = p.shift;
-    map<S, 1, 1>({x}, {y}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+    map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
       out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return softplus<Digits::full, false>(v, beta) - shift; });
     });
   }
@@ -232,7 +245,7 @@ template <class S>
 void inverse(const void* y, void* x, int64_t n, const Parameters& p) {
   using V = typename S::V;
   const Beta<D> beta(p.beta);
-  map<S, 1, 1>({y}, {x}, n, [&](const V* in, V* out) INLINE_LAMBDA {
+  map<S, 1, 1>({y}, {x}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA { return inverse(v, beta); });
   });
 }

@@ -11,6 +11,7 @@ struct Parameters {
   double beta = 1.0;
   double threshold = 20.0;  // below 20: x itself where beta*x exceeds it; 20 or more: exact
   double shift = 0.0;       // what shifted subtracts; NaN: ln2/beta, exact at 0
+  bool around_cache = false;  // for results larger than the cache: store past it
 };
 
 // Every pointer is to n contiguous elements of the dtype; an output may be an input's own memory.

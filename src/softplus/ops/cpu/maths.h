@@ -33,7 +33,7 @@ template <class V>
 struct Beta {
   using T = typename V::Type;
   V sign, size, size_low, inverse, inverse_error;
-  V lowest;
+  V lowest, lowest_derivative, lowest_curvature;
   explicit Beta(double beta) {
     long double exact = std::fabs(beta);
     sign = std::copysign(T(0), T(beta));
@@ -42,7 +42,11 @@ struct Beta {
     size_low = T(exact - high);
     inverse = inverse_high;
     inverse_error = T(1 / (exact * inverse_high) - 1);
-    lowest = T(-std::log(2.0) * (Scalar<T>::BIAS + std::ilogb(inverse_high)) / double(exact));
+    const double log_size = std::log(double(exact)), normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
+    lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / double(exact));
+    lowest_curvature = T(-(normal + log_size) / double(exact));
+    // a little beyond, so that the result there underflows to zero
+    lowest = T(-(std::log(2.0) * (Scalar<T>::BIAS + std::ilogb(inverse_high)) + 0.01) / double(exact));
   }
 };
 
@@ -101,7 +105,9 @@ INLINE Exponential<V> exponential(V v, V low) {
                                   0x1.71ddf80af17ebp-19, 0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26,
                                   0x1.1f104a868b179p-29}), r);
   }
-  return {shifted, times_power(V(1), shifted), q};
+  // 2^n, and 0 where it underflows: with a beta, a product with it may be normal where it is not
+  V power = HAS_LOW ? max(shifted, magic<V>() - V(typename V::Type(Scalar<typename V::Type>::BIAS))) : shifted;
+  return {shifted, times_power(V(1), power), q};
 }
 
 // t - ln(1 + t), without cancellation, for t in [-0.42, 1]: ln(1 + t) = 2 atanh(z), z = t / (2 + t).
@@ -167,40 +173,43 @@ alignas(64) constexpr float TABLE[8][LOOKUP] = {
      0x1.43d882p-13f},
 #endif
 };
-// The same for bfloat16 and float16: the constant, the coefficients of r, … r^5.
+// The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
+// fitted so that all 65,536 results of either type round correctly (benchmarks/fit_half.py). The
+// last of 16 entries serves e^v and ln(1 + e^v) alike there.
 alignas(64) constexpr float HALF_TABLE[6][LOOKUP] = {
 #if defined(__AVX2__) && !defined(__AVX512F__)
-    {0x1.62e43p-1f, 0x1.193ea8p-1f, 0x1p+0f, 0x1.f829bp-1f, 0x1.f0a30cp-1f, 0x1.e27076p-1f,
-     0x1.c8ff7cp-1f, 0x1.9f323ep-1f},
-    {0x1.fffffcp-2f, 0x1.555556p-2f, 0x1.fffff6p-1f, 0x1.f07c1cp-1f, 0x1.e1e1e4p-1f, 0x1.c71c78p-1f,
-     0x1.99999ep-1f, 0x1.555554p-1f},
-    {0x1.fffdb6p-4f, 0x1.c70ae2p-5f, 0x1.fffdc4p-2f, 0x1.e1705ap-2f, 0x1.c589cep-2f, 0x1.948ca6p-2f,
-     0x1.47af32p-2f, 0x1.c71c88p-3f},
-    {0x1.28572ep-19f, -0x1.9b486p-8f, 0x1.555a7cp-3f, 0x1.2d8412p-3f, 0x1.0ac8aap-3f,
-     0x1.a38136p-4f, 0x1.061f18p-4f, 0x1.948c5ep-6f},
-    {-0x1.518b4cp-8f, -0x1.00bfd4p-9f, 0x1.573ad8p-5f, 0x1.08b6ap-5f, 0x1.92e24cp-6f,
-     0x1.b29a3cp-7f, 0x1.f6357p-11f, -0x1.935ec8p-8f},
-    {-0x1.016498p-16f, -0x1.996b9p-15f, 0x1.0fa27cp-7f, 0x1.35c478p-8f, 0x1.1c5b82p-9f,
-     -0x1.ea1b86p-11f, -0x1.7c014cp-9f, -0x1.0b59dep-9f},
+    {0x1.edf722p-27f, 0x1.986cbep-26f, 0x1.90381cp-26f, -0x1.c753a4p-28f, 0x1.77d67cp-27f,
+     0x1.dd73cep-26f, 0x1.04108ap-26f, 0x1.112522p-26f},
+    {0x1.62e42ep-1f, 0x1.ffffd8p-1f, 0x1.fc0bacp-1f, 0x1.f82848p-1f, 0x1.f0a212p-1f, 0x1.e2711ep-1f,
+     0x1.c8ff8cp-1f, 0x1.9f323ep-1f},
+    {0x1.fffffp-2f, 0x1.fffd88p-1f, 0x1.f815eep-1f, 0x1.f0837p-1f, 0x1.e1ec42p-1f, 0x1.c7172ap-1f,
+     0x1.999c12p-1f, 0x1.5555ep-1f},
+    {0x1.001744p-3f, 0x1.000a22p-1f, 0x1.efe77ep-2f, 0x1.e23d8ep-2f, 0x1.c629f8p-2f, 0x1.94843cp-2f,
+     0x1.478ebcp-2f, 0x1.c72062p-3f},
+    {0x1.be5022p-16f, 0x1.56eb4p-3f, 0x1.440c58p-3f, 0x1.2c7e2ep-3f, 0x1.0865e2p-3f, 0x1.a59f3ap-4f,
+     0x1.0424d8p-4f, 0x1.91478cp-6f},
+    {-0x1.7a5a8p-8f, 0x1.5026ap-5f, 0x1.4c6d2ap-5f, 0x1.7a64f4p-6f, 0x1.240972p-6f, 0x1.a1c5acp-7f,
+     0x1.48c26p-9f, -0x1.9aa844p-8f},
 #else
-    {0x1.62e43p-1f, 0x1.193ea8p-1f, 0x1p+0f, 0x1.fff8p-1f, 0x1.fffp-1f, 0x1.ffe002p-1f,
-     0x1.ffc00ap-1f, 0x1.ff802ap-1f, 0x1.ff00aap-1f, 0x1.fe02a6p-1f, 0x1.fc0a8ap-1f, 0x1.f829bp-1f,
-     0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f, 0x1.9f323ep-1f},
-    {0x1.fffffcp-2f, 0x1.555556p-2f, 0x1.fffff6p-1f, 0x1.ffeff6p-1f, 0x1.ffdff8p-1f, 0x1.ffbffep-1f,
-     0x1.ff8016p-1f, 0x1.ff0076p-1f, 0x1.fe01f4p-1f, 0x1.fc07e8p-1f, 0x1.f81f7cp-1f, 0x1.f07c1cp-1f,
-     0x1.e1e1e4p-1f, 0x1.c71c78p-1f, 0x1.99999ep-1f, 0x1.555554p-1f},
-    {0x1.fffdb6p-4f, 0x1.c70ae2p-5f, 0x1.fffdc4p-2f, 0x1.ffdd96p-2f, 0x1.ffbdc8p-2f, 0x1.ff7de2p-2f,
-     0x1.fefe38p-2f, 0x1.fdff68p-2f, 0x1.fc03eap-2f, 0x1.f8162p-2f, 0x1.f05d04p-2f, 0x1.e1705ap-2f,
-     0x1.c589cep-2f, 0x1.948ca6p-2f, 0x1.47af32p-2f, 0x1.c71c88p-3f},
-    {0x1.28572ep-19f, -0x1.9b486p-8f, 0x1.555a7cp-3f, 0x1.552f88p-3f, 0x1.5504e4p-3f,
-     0x1.54afb6p-3f, 0x1.5405a6p-3f, 0x1.52b276p-3f, 0x1.5010bep-3f, 0x1.4ade3cp-3f, 0x1.40be3ap-3f,
-     0x1.2d8412p-3f, 0x1.0ac8aap-3f, 0x1.a38136p-4f, 0x1.061f18p-4f, 0x1.948c5ep-6f},
-    {-0x1.518b4cp-8f, -0x1.00bfd4p-9f, 0x1.573ad8p-5f, 0x1.56ee42p-5f, 0x1.568d9ep-5f,
-     0x1.55deeap-5f, 0x1.548288p-5f, 0x1.51cffp-5f, 0x1.4c7d86p-5f, 0x1.41fb48p-5f, 0x1.2dd652p-5f,
-     0x1.08b6ap-5f, 0x1.92e24cp-6f, 0x1.b29a3cp-7f, 0x1.f6357p-11f, -0x1.935ec8p-8f},
-    {-0x1.016498p-16f, -0x1.996b9p-15f, 0x1.0fa27cp-7f, 0x1.0f3e06p-7f, 0x1.0eab4ap-7f,
-     0x1.0d97ccp-7f, 0x1.0b6e9ap-7f, 0x1.073a3ep-7f, 0x1.fdc1fep-8f, 0x1.dda8a2p-8f, 0x1.a1107ep-8f,
-     0x1.35c478p-8f, 0x1.1c5b82p-9f, -0x1.ea1b86p-11f, -0x1.7c014cp-9f, -0x1.0b59dep-9f},
+    {0x1.edf722p-27f, -0x1.e46096p-28f, -0x1.ae6074p-29f, 0x1.50c30ap-26f, 0x1.2c6432p-27f,
+     0x1.f6a31ep-28f, -0x1.9bbb3ep-26f, 0x1.1378aap-27f, -0x1.85cab8p-27f, -0x1.5e770cp-26f,
+     0x1.90381cp-26f, -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f, 0x1.04108ap-26f,
+     0x1.112522p-26f},
+    {0x1.62e42ep-1f, 0x1.ffff02p-1f, 0x1.fffaa8p-1f, 0x1.fff6c2p-1f, 0x1.ffeed2p-1f, 0x1.ffde4ep-1f,
+     0x1.ffc066p-1f, 0x1.ff7bf4p-1f, 0x1.ff0268p-1f, 0x1.fe01fcp-1f, 0x1.fc0bacp-1f, 0x1.f82848p-1f,
+     0x1.f0a212p-1f, 0x1.e2711ep-1f, 0x1.c8ff8cp-1f, 0x1.9f323ep-1f},
+    {0x1.fffffp-2f, 0x1.000a2ap+0f, 0x1.ffee6p-1f, 0x1.ffcad4p-1f, 0x1.ffc768p-1f, 0x1.ff9a14p-1f,
+     0x1.ff7b28p-1f, 0x1.fedb66p-1f, 0x1.fe11c2p-1f, 0x1.fc154ep-1f, 0x1.f815eep-1f, 0x1.f0837p-1f,
+     0x1.e1ec42p-1f, 0x1.c7172ap-1f, 0x1.999c12p-1f, 0x1.5555ep-1f},
+    {0x1.001744p-3f, 0x1.ffc432p-2f, 0x1.ff980ep-2f, 0x1.fff0d4p-2f, 0x1.002fbcp-1f, 0x1.000d82p-1f,
+     0x1.febc78p-2f, 0x1.ff3546p-2f, 0x1.fc35e2p-2f, 0x1.fa027ap-2f, 0x1.efe77ep-2f, 0x1.e23d8ep-2f,
+     0x1.c629f8p-2f, 0x1.94843cp-2f, 0x1.478ebcp-2f, 0x1.c72062p-3f},
+    {0x1.be5022p-16f, 0x1.51c96p-3f, 0x1.59a398p-3f, 0x1.623f48p-3f, 0x1.606b76p-3f, 0x1.5ec9f8p-3f,
+     0x1.57a252p-3f, 0x1.5a7908p-3f, 0x1.4f04bcp-3f, 0x1.458b8cp-3f, 0x1.440c58p-3f, 0x1.2c7e2ep-3f,
+     0x1.0865e2p-3f, 0x1.a59f3ap-4f, 0x1.0424d8p-4f, 0x1.91478cp-6f},
+    {-0x1.7a5a8p-8f, 0x1.65b97p-5f, 0x1.83643cp-5f, 0x1.890f02p-5f, 0x1.27974p-5f, 0x1.49f8fp-5f,
+     0x1.530c4cp-5f, 0x1.0b77ccp-5f, 0x1.3af42ap-5f, 0x1.d05db2p-7f, 0x1.4c6d2ap-5f, 0x1.7a64f4p-6f,
+     0x1.240972p-6f, 0x1.a1c5acp-7f, 0x1.48c26p-9f, -0x1.9aa844p-8f},
 #endif
 };
 
@@ -216,26 +225,35 @@ INLINE F tail(F t) {
 
 template <Digits DIGITS, bool UNIT>
 INLINE F softplus_of_float(F x, const Beta<F>& beta) {
+  constexpr bool HALF = DIGITS == Digits::half;
   // Up to 0.6 the reflection -|x| would cost half an ULP: a sum of two numbers of the result's size.
-  I direct = below(x, UNIT ? F(0.6f) : F(0.6f) * beta.inverse);
+  const F reflect_at = HALF ? 0.34f : 0.6f;
+  I direct = below(x, UNIT ? reflect_at : reflect_at * beta.inverse);
   F linear = of_bits<F>(bits(x) & ~direct);
   F v = of_bits<F>(bits(x) ^ (bits(F(-0.0f)) & ~direct)), low;
   v = scaled<UNIT>(max(lowest<UNIT>(beta), v), beta, low);
   F shifted = fma(v, F(1.44269504f), magic<F>()), n = shifted - magic<F>();
   F r = fma(n, F(-0x1.62e43p-1f), v);  // exact
-  I index = bits(max(shifted, magic<F>() + F(LAST)));
-  I is_last = below(n, F(LAST + 1));
-  if constexpr (DIGITS == Digits::half) {
+  auto power = [](F shifted) INLINE_LAMBDA {  // 2^n; a beta below 1 has results where it underflows
+    return times_power(F(1), UNIT ? shifted : max(shifted, magic<F>() - F(127)));
+  };
+  const int last = HALF ? LAST - 1 : LAST;
+  I index = bits(max(shifted, magic<F>() + F(last)));
+  I is_last = below(n, F(last + 1));
+  if constexpr (HALF) {
     F p = lookup(HALF_TABLE[5], index);
-    for (int i = 4; i >= 0; i--) p = fma(p, r, lookup(HALF_TABLE[i], index));
-    F t = p * times_power(F(1), shifted);
-    p = fma(p, of_bits<F>(bits(t * tail(t)) & is_last), p);
+    for (int i = 4; i >= 2; i--) p = fma(p, r, lookup(HALF_TABLE[i], index));
+    p = fma(p, r, lookup(HALF_TABLE[0], index)) + lookup(HALF_TABLE[1], index);
+    if constexpr (LOOKUP == 8) {
+      F t = p * power(shifted);
+      p = fma(p, of_bits<F>(bits(t * tail(t)) & is_last), p);
+    }
     return fma(p, times_power(UNIT ? F(1) : beta.inverse, shifted), linear);
   }
   if constexpr (!UNIT) r = r + low;
   F p = lookup(TABLE[7], index);
   for (int i = 6; i >= 2; i--) p = fma(p, r, lookup(TABLE[i], index));
-  F first = lookup(TABLE[1], index), about = fma(p, r, first), t = about * times_power(F(1), shifted);
+  F first = lookup(TABLE[1], index), about = fma(p, r, first), t = about * power(shifted);
   // for the last entry, which has no low part, ln(1 + t) / t - 1 and n (c - ln 2)
   F rest_of_last = about * fma(t, tail(t), n * F(1.9046543e-9f));
   I small = bits(lookup(TABLE[0], index)) | (bits(rest_of_last) & is_last);
@@ -266,27 +284,36 @@ INLINE V softplus(V x, const Beta<V>& beta) {
   return UNIT ? y : flip_sign(y, beta.sign);
 }
 
-// s = sigmoid(beta*x), and e^(-beta*y) = 1 - s, from y = softplus(x): s = -expm1(-beta*y).
-template <class V> struct Derivative { V s, complement; };
+// s = sigmoid(beta*x), and |beta| (1 - s), or |beta| s (1 - s): what double backward multiplies with.
+template <class V> struct Derivative { V s, curvature; };
+
+// |beta| e^v, normal where e^v may not be; zero from where it underflows itself.
+template <class V>
+INLINE V weighted(const Exponential<V>& e, V x, const Beta<V>& beta) {
+  using T = typename V::Type;  // 2^24 times too large, so that no part underflows before the product does
+  V large = e.times(times_power(beta.size * V(T(0x1p24)), e.n_and_magic));
+  return select(x < beta.lowest_curvature, V(0), large * V(T(0x1p-24)));
+}
+
+// From y = softplus(x): s = -expm1(-beta*y), 1 - s = e^(-beta*y).
 
 template <Digits DIGITS, bool UNIT, class V>
 INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
   using T = typename V::Type;
   if constexpr (!UNIT) y = flip_sign(y, beta.sign);
-  V low, v = scaled<UNIT>(max(UNIT ? V(T(UNDERFLOW_AT<V>)) : V(T(UNDERFLOW_AT<V>)) * beta.inverse, -y), beta, low);
+  V low, v = scaled<UNIT>(max(UNIT ? V(T(UNDERFLOW_AT<V>)) : beta.lowest_derivative, -y), beta, low);
   auto e = exponential<DIGITS, !UNIT>(v, low);
-  return {fma(-e.scale, e.q, V(1) - e.scale), e.value()};
+  return {fma(-e.scale, e.q, V(1) - e.scale), weighted(e, -y, beta)};
 }
 
 // The same from x, without cancellation on either side.
 template <Digits DIGITS, class V>
 INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
-  using T = typename V::Type;
   x = flip_sign(x, beta.sign);
-  V low, v = scaled<false>(max(V(T(UNDERFLOW_AT<V>)) * beta.inverse, -abs(x)), beta, low);
-  V t = exponential<DIGITS, true>(v, low).value(), larger = V(1) / (V(1) + t), smaller = t * larger;
-  auto negative = x < V(0);
-  return {select(negative, smaller, larger), select(negative, larger, smaller)};
+  V low, v = scaled<false>(max(beta.lowest_derivative, -abs(x)), beta, low);
+  auto e = exponential<DIGITS, true>(v, low);
+  V t = e.value(), one = V(1);
+  return {select(x < V(0), t, one) / (one + t), weighted(e, -abs(x), beta) / ((one + t) * (one + t))};
 }
 
 // a b c where the order matters: of two gradients whose product overflows, the smaller one first.

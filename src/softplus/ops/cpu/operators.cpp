@@ -36,6 +36,15 @@ Dtype dtype_of(const Tensor& tensor) {
   }
 }
 
+// Gradients of this many bytes do not fit into the cache together with their inputs: written around
+// it, they cost no reading of what they overwrite. Forward loses by it: 1.31 to 1.37 times ReLU
+// against 1.17.
+constexpr int64_t LARGE = int64_t(32) << 20;
+
+bool around_cache(const at::TensorIteratorBase& iterator) {
+  return iterator.numel() * iterator.element_size(0) >= LARGE;
+}
+
 void copy(const char* from, int64_t from_step, char* to, int64_t to_step, int64_t n, int64_t size) {
   for (int64_t i = 0; i < n; i++) std::memcpy(to + i * to_step, from + i * from_step, size);
 }
@@ -93,9 +102,9 @@ Tensor forward_cpu(const Tensor& input, double beta, double threshold) {
 Tensor backward_cpu(
     const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
   const Dtype dtype = dtype_of(saved);
-  const Parameters parameters{beta, threshold};
   const auto kernel = of_output ? chosen().backward_of_output : chosen().backward_of_input;
   auto iterator = iterate({Tensor()}, {grad, saved});
+  const Parameters parameters{beta, threshold, 0, around_cache(iterator)};
   run(iterator, [&](char** p, int64_t n) { kernel(dtype, p[1], p[2], p[0], n, parameters); });
   return iterator.output();
 }

@@ -88,6 +88,21 @@ INLINE Floats choose(Register<int32_t>::type m, Floats a, Floats b) { return m ?
 INLINE Doubles choose(Register<int64_t>::type m, Doubles a, Doubles b) { return m ? a : b; }
 #endif
 
+// Stores one register; around the cache only where p is aligned to it.
+template <class Unaligned, class Part>
+INLINE void put(Unaligned* p, Part x, bool around_cache) {
+  if (around_cache) {
+#if defined(__AVX512F__)
+    return _mm512_stream_si512((__m512i*)p, (__m512i)x);
+#elif defined(__AVX2__)
+    return _mm256_stream_si256((__m256i*)p, (__m256i)x);
+#elif defined(__SSE2__)
+    return _mm_stream_si128((__m128i*)p, (__m128i)x);
+#endif
+  }
+  *p = x;
+}
+
 template <class T> struct Mask {
   decltype(less(typename Register<T>::type{}, typename Register<T>::type{})) part[REGISTERS];
 };
@@ -102,7 +117,9 @@ template <class T> struct Vector {
   INLINE Vector(T x) { EACH part[k] = x - Part{}; }  // `+` would turn -0 into +0
 
   static INLINE Vector load(const void* p) { Vector r; EACH r.part[k] = ((const typename Register<T>::unaligned*)p)[k]; return r; }
-  INLINE void store(void* p) const { EACH ((typename Register<T>::unaligned*)p)[k] = part[k]; }
+INLINE void store(void* p, bool around_cache) const {
+    EACH put((typename Register<T>::unaligned*)p + k, part[k], around_cache);
+  }
   template <class To> INLINE Vector<To> bits() const {
     Vector<To> r; EACH r.part[k] = (typename Register<To>::type)part[k]; return r;
   }
@@ -164,6 +181,13 @@ INLINE F narrow(D first, D second) {
   F r;
   memcpy(&r, half, sizeof r);
   return r;
+}
+
+// To the 24 digits of a float, the last one odd unless exact: rounding on to fewer digits then gives
+// what rounding once would.
+INLINE D round_to_odd(D x) {
+  const Vector<int64_t> rest = (int64_t(1) << 29) - 1, b = x.bits<int64_t>();
+  return ((b | ((b & rest) + rest)) & ~rest).bits<double>();
 }
 
 INLINE D to_double(Vector<int64_t> x) { D r; EACH r.part[k] = __builtin_convertvector(x.part[k], Doubles); return r; }
