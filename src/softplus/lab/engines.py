@@ -11,6 +11,8 @@ import torch
 from loky import ProcessPoolExecutor
 from loky.process_executor import TerminatedWorkerError
 
+from softplus.lab import timing
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -31,7 +33,7 @@ def run_local(
         WorkerDiedError: A worker process ended without a result.
     """
     if jobs == 1 or len(items) <= 1:
-        with _one_thread():
+        with timing.threads(1):
             for item in items:
                 yield item, function(item)
         return
@@ -53,16 +55,6 @@ def run_local(
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
