@@ -56,7 +56,9 @@ struct Float16 {
 #elif defined(__F16C__)
     EACH x.part[k] = (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p + k));
 #else
-    for (int i = 0; i < F::SIZE; i++) x.part[i / 4][i % 4] = to_float(p[i]);
+    uint16_t halves[F::SIZE];  // copied, for memory need not be aligned even to two bytes
+    memcpy(halves, p, sizeof halves);
+    for (int i = 0; i < F::SIZE; i++) x.part[i / 4][i % 4] = to_float(halves[i]);
 #endif
     return x;
   }
@@ -71,7 +73,9 @@ struct Float16 {
     put((Register<int32_t>::unaligned*)p, (Ints)_mm256_set_m128i(half[1], half[0]), around_cache);
 #else
     (void)around_cache;
-    for (int i = 0; i < F::SIZE; i++) p[i] = of_float(x.part[i / 4][i % 4]);
+    uint16_t halves[F::SIZE];
+    for (int i = 0; i < F::SIZE; i++) halves[i] = of_float(x.part[i / 4][i % 4]);
+    memcpy(p, halves, sizeof halves);
 #endif
   }
   static float to_float(uint16_t h) {
