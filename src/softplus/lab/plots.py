@@ -11,7 +11,7 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from softplus.lab import activations, bench, measures
+from softplus.lab import activations, bench, measures, summary
 from softplus.lab.errors import UsageError
 from softplus.modules import Softplus
 
@@ -41,7 +41,7 @@ class Picture:
 def figures(results: dict[str, Any]) -> list[Picture]:
     """Return the plots of a study's report."""
     task, settings = results["task"], results["settings"]
-    unit = "points" if task["unit"] == "%" else task["unit"]
+    unit = summary.difference_unit(task)
     with rc_context(_STYLE):
         return [
             Picture(

@@ -155,6 +155,11 @@ def sentence(results: Results) -> str:
     return f"On {results['task']['name']}, {'; '.join(clauses)}."
 
 
+def difference_unit(task: dict[str, Any]) -> str:
+    """Return the unit of a difference in the task's metric: of percentages it is points."""
+    return "points" if task["unit"] == "%" else str(task["unit"])
+
+
 def notes(results: Results) -> list[str]:
     """Return what a reader should know before trusting the table."""
     settings = results["settings"]
@@ -269,7 +274,7 @@ def _steps(value: float) -> str:
 
 def _clause(verdict: dict[str, Any], results: Results) -> str:
     task, settings = results["task"], results["settings"]
-    unit = "points" if task["unit"] == "%" else task["unit"]
+    unit = difference_unit(task)
     arm, reference, winner = verdict["arm"], verdict["reference"], verdict["winner"]
     difference = Interval(**verdict["difference"])
     evidence = f"test {task['metric']} {difference.center:+.2g} {unit}"
