@@ -36,7 +36,9 @@ class _WithBeta(nn.Module):
                 f"got {beta}: use learnable=False for a fixed beta of any other value"
             )
         self.num_parameters = num_parameters
-        self._fixed_beta = beta
+        # A float, which torch.compile turns into a variable where it changes: an int of a module it
+        # takes for a constant, and compiles anew for each.
+        self._fixed_beta = float(beta)
         raw = functional.inverse_softplus(
             torch.full((num_parameters,), beta - _BETA_FLOOR, dtype=torch.float64)
         )
@@ -56,7 +58,7 @@ class _WithBeta(nn.Module):
             raise AttributeError(
                 "beta is learnable: change raw_beta, with beta = softplus(raw_beta) + 2^-14"
             )
-        self._fixed_beta = beta
+        self._fixed_beta = float(beta)
 
     def _along_channels(
         self, input: Tensor, function: Callable[[Tensor, float | Tensor], Tensor]
@@ -74,7 +76,7 @@ class _WithBeta(nn.Module):
         return function(input.transpose(1, -1), self.beta).transpose(1, -1)
 
     def _options(self) -> list[str]:
-        beta = f"beta={self._fixed_beta}"
+        beta = f"beta={str(self._fixed_beta).removesuffix('.0')}"
         learnable = f"learnable=True, num_parameters={self.num_parameters}"
         return [
             learnable if self.raw_beta is not None else beta,

@@ -63,6 +63,22 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
     return y.to(input.dtype)
 
 
+def backward(
+    grad: Tensor,
+    saved: Tensor,
+    beta: float | Tensor = 1.0,
+    threshold: float | None = None,
+    of_output: bool = False,
+) -> Tensor:
+    """Return grad·sigmoid(beta·x), of the input x or, as -expm1(-beta·y), of the output y."""
+    value, beta = _computing(saved, beta)
+    u = value * beta
+    slope = -torch.expm1(-u) if of_output else torch.sigmoid(u)
+    if threshold is not None and threshold < EXACT_THRESHOLD:
+        slope = torch.where(u > threshold, 1.0, slope)
+    return (grad * slope).to(saved.dtype)
+
+
 def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:

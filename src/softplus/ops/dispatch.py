@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling, is_exporting
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
-from softplus.ops import cpu, definition
+from softplus.ops import cpu, definition, operators  # noqa: F401 -- registers them
 
 # Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none of those
 # that PyTorch computes in: with this threshold its operator is exact.
@@ -22,7 +23,12 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
         # The standard operator: a deployed model does not need this package.
         return functional.softplus(input, beta, threshold)
     if _compiled_for_cpu(input):
-        result: Tensor = torch.ops.softplus.forward(input, beta, threshold)
+        result: Tensor
+        if _constant(beta):
+            result = torch.ops.softplus.forward(input, beta, threshold)
+        else:
+            variable = torch.ones((), dtype=torch.float64, device="cpu") * beta
+            result = torch.ops.softplus.forward_at(input, variable, threshold)
         return result
     return definition.softplus(input, beta, threshold)
 
@@ -31,7 +37,7 @@ def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return shifted_softplus of a checked call."""
-    if not isinstance(beta, Tensor) and not isinstance(shift, Tensor) and _compiled_for_cpu(input):
+    if _compiled_for_cpu(input) and _constant(beta) and _constant(shift):
         result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
         return result
     return definition.shifted_softplus(input, beta, shift)
@@ -53,4 +59,15 @@ def _compiled_for_cpu(input: Tensor) -> bool:
         and not is_exporting()
         and cpu.absent is None
         and input.device.type == "cpu"
+        # A subclass, as DTensor, has rules for PyTorch's operators alone, and a tangent would be
+        # lost in the kernels.
+        and type(input) in (Tensor, Parameter)
+        and forward_ad._current_level < 0  # noqa: SLF001 -- the level has no public name
     )
+
+
+def _constant(value: float | Tensor | None) -> bool:
+    """Whether torch.compile takes this for a constant, as it does a number until it changes."""
+    if isinstance(value, Tensor):
+        return False
+    return value is None or torch.fx.experimental.symbolic_shapes.has_static_value(value)
