@@ -134,11 +134,19 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
         self.threshold = threshold
         self.inplace = inplace
 
+    # torch.jit.script knows neither keyword-only arguments nor what is a number or a tensor: it
+    # compiles PyTorch's operator, which with a threshold of 50 is exact too.
+    __jit_unused_properties__ = ("beta",)
+
     def forward(self, input: Tensor) -> Tensor:
-        return self._along_channels(
-            input,
-            lambda x, beta: functional.softplus(x, beta, self.threshold, inplace=self.inplace),
-        )
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if self.threshold is None:
+                return nn.functional.softplus(input, self._fixed_beta, 50.0)
+            return nn.functional.softplus(input, self._fixed_beta, float(self.threshold))
+        return self._along_channels(input, self._activate)
+
+    def _activate(self, input: Tensor, beta: float | Tensor) -> Tensor:
+        return functional.softplus(input, beta, self.threshold, inplace=self.inplace)
 
     def _options(self) -> list[str]:
         threshold = [] if self.threshold is None else [f"threshold={self.threshold}"]
@@ -202,4 +210,6 @@ class LogSigmoid(nn.LogSigmoid):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return nn.functional.logsigmoid(input)
         return functional.logsigmoid(input)
