@@ -21,6 +21,14 @@ CALLS = {
 each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
 
 
+def quickly(cases: dict, *quick: str) -> list:
+    """Return the cases as parameters of a test, slow but for a few."""
+    return [
+        pytest.param(case, id=name, marks=[] if name in quick else [pytest.mark.slow])
+        for name, case in cases.items()
+    ]
+
+
 def normal(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 3.0) -> Tensor:
     """Return values of both signs, the same on every call."""
     generator = torch.Generator().manual_seed(0)
