@@ -3,6 +3,8 @@
 // that no inline function of torch is ever compiled for an instruction set the CPU may lack.
 #include "kernels.h"
 
+#include <type_traits>
+
 #include "maths.h"
 
 namespace softplus {
@@ -41,7 +43,8 @@ struct BFloat16 {
   static INLINE void store(uint16_t* p, F x, bool around_cache) {
     I b = bits(x);
     b = b + ((b >> 16) & I(1)) + I(0x7fff);  // to nearest even; a NaN of these kernels stays one
-    put((Register<int32_t>::unaligned*)p, ((b.part[0] >> 16) & 0xffff) | (b.part[1] & int32_t(0xffff0000)), around_cache);
+    const Ints even = (Ints)((Register<uint32_t>::type)b.part[0] >> 16);
+    put((Register<int32_t>::unaligned*)p, even | (b.part[1] & int32_t(0xffff0000)), around_cache);
   }
 };
 
@@ -170,12 +173,11 @@ template <class S, bool UNIT>
 void forward(const void* x, void* y, int64_t n, const Parameters& p) {
   using V = typename S::V;
   constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;  // the short cuts need FMA
-  const Beta<V> beta(p.beta);
-  const Beta<D> beta_double(p.beta);
+  const Beta<std::conditional_t<BY_DOUBLE, D, V>> beta(UNIT ? 1 : p.beta);
   map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     if constexpr (BY_DOUBLE)
       out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA {
-        D y = softplus<Digits::full, UNIT>(v, beta_double);
+        D y = softplus<Digits::full, UNIT>(v, beta);
         return S::DIGITS == Digits::half ? round_to_odd(y) : y;
       });
     else
@@ -187,7 +189,7 @@ void forward(const void* x, void* y, int64_t n, const Parameters& p) {
 template <class S, bool UNIT>
 void backward_of_output(const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(p.beta);
+  const Beta<V> beta(UNIT ? 1 : p.beta);
   map<S, 2, 1>({g, y}, {gx}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     out[0] = in[0] * derivative_of_output<S::DIGITS, UNIT>(in[1], beta).s;
   });
@@ -203,15 +205,16 @@ void backward_of_input(const void* g, const void* x, void* gx, int64_t n, const 
   });
 }
 
-template <class S>
+template <class S, bool UNIT>
 void double_backward_of_output(
     const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(p.beta);
+  const Beta<V> beta(UNIT ? 1 : p.beta);
   map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    auto d = derivative_of_output<S::DIGITS, false>(in[2], beta);
+    auto d = derivative_of_output<S::DIGITS, UNIT>(in[2], beta);
     out[0] = in[0] * d.s;
-    out[1] = product(in[0], in[1], flip_sign(d.curvature, beta.sign));
+    out[1] = UNIT ? in[0] * d.curvature * in[1]
+                  : product(in[0], in[1], flip_sign(d.curvature, beta.sign));
   });
 }
 
@@ -283,7 +286,11 @@ extern const Kernels ISA = {
     [](Dtype dtype, const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n,
        const Parameters& p) {
       FlushSubnormals flush;
-      each_dtype(dtype, [&](auto s) { double_backward_of_output<decltype(s)>(gg, g, y, to_g, to_y, n, p); });
+      each_dtype(dtype, [&](auto s) {
+        using S = decltype(s);
+        unit(p) ? double_backward_of_output<S, true>(gg, g, y, to_g, to_y, n, p)
+                : double_backward_of_output<S, false>(gg, g, y, to_g, to_y, n, p);
+      });
     },
     [](Dtype dtype, const void* gg, const void* g, const void* x, void* to_g, void* to_x, int64_t n,
        const Parameters& p) {
