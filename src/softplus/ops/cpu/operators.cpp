@@ -97,6 +97,8 @@ at::TensorIterator iterate(at::ArrayRef<Tensor> outputs, at::ArrayRef<Tensor> in
   return config.build();
 }
 
+}  // namespace
+
 // ---- CPU ----
 
 Tensor forward_into(
@@ -110,18 +112,34 @@ Tensor forward_into(
   return iterator.output();
 }
 
+Tensor backward_into(
+    const Tensor& output, const Tensor& grad, const Tensor& saved, double beta, double threshold,
+    bool of_output) {
+  const Dtype dtype = dtype_of(saved);
+  const auto kernel = of_output ? chosen().backward_of_output : chosen().backward_of_input;
+  auto iterator = iterate({output}, {grad, saved});
+  const Parameters parameters{beta, threshold, 0, around_cache(iterator)};
+  run(iterator, [&](char** p, int64_t n) { kernel(dtype, p[1], p[2], p[0], n, parameters); });
+  return iterator.output();
+}
+
+void log_sigmoid_into(const Tensor& output, const Tensor& buffer, const Tensor& input) {
+  const Dtype dtype = dtype_of(input);
+  auto iterator = iterate({output, buffer}, {input});
+  run(iterator, [&](char** p, int64_t n) {
+    chosen().log_sigmoid(dtype, p[2], p[0], p[1], n, Parameters());
+  });
+}
+
+namespace {
+
 Tensor forward_cpu(const Tensor& input, double beta, double threshold) {
   return forward_into(Tensor(), input, beta, threshold);
 }
 
 Tensor backward_cpu(
     const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
-  const Dtype dtype = dtype_of(saved);
-  const auto kernel = of_output ? chosen().backward_of_output : chosen().backward_of_input;
-  auto iterator = iterate({Tensor()}, {grad, saved});
-  const Parameters parameters{beta, threshold, 0, around_cache(iterator)};
-  run(iterator, [&](char** p, int64_t n) { kernel(dtype, p[1], p[2], p[0], n, parameters); });
-  return iterator.output();
+  return backward_into(Tensor(), grad, saved, beta, threshold, of_output);
 }
 
 std::tuple<Tensor, Tensor> double_backward_cpu(
