@@ -262,8 +262,8 @@ void inverse(const void* y, void* x, int64_t n, const Parameters& p) {
 template <class S>
 void log_sigmoid(const void* x, void* y, void* z, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(1);
-  const Beta<D> beta_double(1);
+  static const Beta<V> beta(1);
+  static const Beta<D> beta_double(1);
   map<S, 1, 2>({x}, {y, z}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     out[0] = -value<S, true>(-in[0], beta, beta_double);
     V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), -abs(in[0]));

@@ -2,6 +2,7 @@
 #include "operators.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
@@ -123,12 +124,20 @@ Tensor backward_into(
   return iterator.output();
 }
 
-void log_sigmoid_into(const Tensor& output, const Tensor& buffer, const Tensor& input) {
+std::tuple<Tensor, Tensor> log_sigmoid_and_buffer(const Tensor& self) {
+  const Tensor input = self.contiguous();
+  const Tensor output = at::empty_like(input), buffer = at::empty_like(input);
   const Dtype dtype = dtype_of(input);
-  auto iterator = iterate({output, buffer}, {input});
-  run(iterator, [&](char** p, int64_t n) {
-    chosen().log_sigmoid(dtype, p[2], p[0], p[1], n, Parameters());
-  });
+  const int64_t size = input.element_size();
+  const char* const x = static_cast<const char*>(input.const_data_ptr());
+  char* const y = static_cast<char*>(output.mutable_data_ptr());
+  char* const z = static_cast<char*>(buffer.mutable_data_ptr());
+  const auto kernel = [&](int64_t begin, int64_t end) {
+    const int64_t start = begin * size;
+    chosen().log_sigmoid(dtype, x + start, y + start, z + start, end - begin, Parameters());
+  };
+  at::parallel_for(0, input.numel(), at::internal::GRAIN_SIZE, kernel);
+  return {output, buffer};
 }
 
 namespace {

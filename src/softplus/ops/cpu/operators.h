@@ -5,13 +5,14 @@
 
 #include <cmath>
 #include <optional>
+#include <tuple>
 
 namespace softplus {
 
 // A threshold from which on the exact function is meant.
 constexpr double EXACT = 20.0;
 
-// The types that the kernels read and write.
+// Whether the kernels read and write a type.
 inline bool has_kernels(at::ScalarType type) {
   return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
 }
@@ -41,6 +42,8 @@ at::Tensor forward_into(
 at::Tensor backward_into(
     const at::Tensor& output, const at::Tensor& grad, const at::Tensor& saved, double beta,
     double threshold, bool of_output);
-void log_sigmoid_into(const at::Tensor& output, const at::Tensor& buffer, const at::Tensor& input);
+
+// ln(sigmoid(x)) and e^(-|x|), both contiguous.
+std::tuple<at::Tensor, at::Tensor> log_sigmoid_and_buffer(const at::Tensor& self);
 
 }  // namespace softplus

@@ -25,9 +25,9 @@ bool served(const Tensor& self, const Scalar& beta, const Scalar& threshold) {
          ordinary_beta(beta.toDouble()) && !std::isnan(threshold.toDouble());
 }
 
-// Under mixed precision a gradient may come in another type, which PyTorch promotes.
-bool served(const Tensor& grad, const Tensor& self) {
-  return has_kernels(self.scalar_type()) && grad.scalar_type() == self.scalar_type();
+// A gradient may come in another type, which PyTorch promotes.
+bool served(const Tensor& other, const Tensor& self) {
+  return has_kernels(self.scalar_type()) && other.scalar_type() == self.scalar_type();
 }
 
 Tensor patched_softplus(const Tensor& self, const Scalar& beta, const Scalar& threshold) {
@@ -61,19 +61,16 @@ Tensor& patched_softplus_backward_out(
 // The buffer is for backward passes that outlive the patch: PyTorch's own backward reads it.
 std::tuple<Tensor, Tensor> patched_log_sigmoid_forward(const Tensor& self) {
   if (!has_kernels(self.scalar_type())) return at::cpu::log_sigmoid_forward(self);
-  const Tensor output = at::empty_like(self, at::MemoryFormat::Contiguous);
-  const Tensor buffer = at::empty_like(output);
-  log_sigmoid_into(output, buffer, self);
-  return {output, buffer};
+  return log_sigmoid_and_buffer(self);
 }
 
 std::tuple<Tensor&, Tensor&> patched_log_sigmoid_forward_out(
     const Tensor& self, Tensor& output, Tensor& buffer) {
-  if (!has_kernels(self.scalar_type()))
+  if (!served(output, self) || !served(buffer, self))
     return at::cpu::log_sigmoid_forward_outf(self, output, buffer);
-  output.resize_as_(self);
-  buffer.resize_as_(self, at::MemoryFormat::Contiguous);
-  log_sigmoid_into(output, buffer, self);
+  const auto [y, z] = patched_log_sigmoid_forward(self);
+  output.resize_as_(self).copy_(y);
+  buffer.resize_as_(self, at::MemoryFormat::Contiguous).copy_(z);
   return {output, buffer};
 }
 
