@@ -8,6 +8,7 @@ from softplus.functional import (
     softplus_,
 )
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
+from softplus.patch import patch
 
 __all__ = [
     "LogSigmoid",
@@ -15,6 +16,7 @@ __all__ = [
     "Softplus",
     "inverse_softplus",
     "logsigmoid",
+    "patch",
     "shifted_softplus",
     "softplus",
     "softplus_",

@@ -12,6 +12,7 @@
 
 #include "instruction_set.h"
 #include "operators.h"
+#include "patch.h"
 
 namespace softplus {
 namespace {
@@ -41,10 +42,7 @@ bool plain_call() {
 const Tensor* plain_tensor(PyObject* object) {
   if (!THPVariable_CheckExact(object)) return nullptr;
   const Tensor& tensor = THPVariable_Unpack(object);
-  const auto type = tensor.scalar_type();
-  const bool taken = type == at::kFloat || type == at::kDouble || type == at::kBFloat16 ||
-                     type == at::kHalf;
-  return taken && plain(tensor.key_set()) && !tensor._fw_grad(0).defined() ? &tensor : nullptr;
+  return has_kernels(tensor.scalar_type()) && plain(tensor.key_set()) && !tensor._fw_grad(0).defined() ? &tensor : nullptr;
 }
 
 // A Python number, NaN for what is none: the Python side then says what is wrong with it.
@@ -56,9 +54,6 @@ double number(PyObject* object) {
   PyErr_Clear();  // no double is that large
   return std::numeric_limits<double>::quiet_NaN();
 }
-
-// Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
-bool ordinary_beta(double beta) { return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60; }
 
 // The Python object of the tensor that compute() returns, which other Python threads need not await.
 template <typename Compute>
@@ -154,4 +149,6 @@ PYBIND11_MODULE(_kernels, m) {
   m.def("available", softplus::available);
   m.def("chosen", [] { return softplus::chosen().name; });
   m.def("use", softplus::use);
+  m.def("patch", softplus::patch, pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def("unpatch", softplus::unpatch, pybind11::call_guard<pybind11::gil_scoped_release>());
 }

@@ -167,21 +167,32 @@ INLINE auto above(V x, const Parameters& p) {
   return V(T(p.threshold < 20 ? p.threshold : INFINITY)) < x * V(T(p.beta));
 }
 
+// Whether the forward pass of a storage type runs in double: the short cuts need FMA.
+template <class S> constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;
+
+// The type that it computes in
+template <class S> using Forward = std::conditional_t<BY_DOUBLE<S>, D, typename S::V>;
+
+// softplus(x), to be rounded once more where S is a half type
+template <class S, bool UNIT>
+INLINE typename S::V value(typename S::V x, const Beta<Forward<S>>& beta) {
+  if constexpr (BY_DOUBLE<S>)
+    return in_double(x, [&](D v) INLINE_LAMBDA {
+      D y = softplus<Digits::full, UNIT>(v, beta);
+      return S::DIGITS == Digits::half ? round_to_odd(y) : y;
+    });
+  else
+    return softplus<S::DIGITS, UNIT>(x, beta);
+}
+
 // What each kernel below is for one storage type S; UNIT is beta == 1 without an effective
 // threshold, which saves a quarter of the operations.
 template <class S, bool UNIT>
 void forward(const void* x, void* y, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;  // the short cuts need FMA
-  const Beta<std::conditional_t<BY_DOUBLE, D, V>> beta(UNIT ? 1 : p.beta);
+  const Beta<Forward<S>> beta(UNIT ? 1 : p.beta);
   map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    if constexpr (BY_DOUBLE)
-      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA {
-        D y = softplus<Digits::full, UNIT>(v, beta);
-        return S::DIGITS == Digits::half ? round_to_odd(y) : y;
-      });
-    else
-      out[0] = softplus<S::DIGITS, UNIT>(in[0], beta);
+    out[0] = value<S, UNIT>(in[0], beta);
     if constexpr (!UNIT) out[0] = select(above(in[0], p), in[0], out[0]);
   });
 }
@@ -257,6 +268,17 @@ void inverse(const void* y, void* x, int64_t n, const Parameters& p) {
   });
 }
 
+template <class S>
+void log_sigmoid(const void* x, void* y, void* z, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<Forward<S>> beta(1);
+  map<S, 1, 2>({x}, {y, z}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
+    out[0] = -value<S, true>(-in[0], beta);
+    V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), -abs(in[0]));
+    out[1] = exponential<S::DIGITS, false>(v, V(0)).value();
+  });
+}
+
 bool unit(const Parameters& p) { return p.beta == 1 && p.threshold >= 20; }
 
 }  // namespace
@@ -304,6 +326,10 @@ extern const Kernels ISA = {
     // Without flushing: the inverse of a subnormal is an ordinary number.
     [](Dtype dtype, const void* y, void* x, int64_t n, const Parameters& p) {
       each_dtype(dtype, [&](auto s) { inverse<decltype(s)>(y, x, n, p); });
+    },
+    [](Dtype dtype, const void* x, void* y, void* z, int64_t n, const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) { log_sigmoid<decltype(s)>(x, y, z, n, p); });
     },
 };
 

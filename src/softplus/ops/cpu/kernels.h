@@ -34,6 +34,8 @@ struct Kernels {
   void (*shifted)(Dtype, const void* x, void* y, int64_t n, const Parameters&);
   // x with softplus(x) = y
   void (*inverse)(Dtype, const void* y, void* x, int64_t n, const Parameters&);
+  // y = ln(sigmoid(x)) and z = e^(-|x|); no parameter but around_cache counts
+  void (*log_sigmoid)(Dtype, const void* x, void* y, void* z, int64_t n, const Parameters&);
 };
 
 // One for each instruction set compiled in; the CPU may lack it.
