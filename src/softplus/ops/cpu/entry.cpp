@@ -1,10 +1,7 @@
 // The entry from Python: decides whether a call is a plain eager one, which the kernels serve.
 #include <ATen/Functions.h>
-#include <ATen/PythonTorchFunctionTLS.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
-#include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <cmath>
@@ -13,36 +10,18 @@
 #include "instruction_set.h"
 #include "operators.h"
 #include "patch.h"
+#include "plain.h"
 
 namespace softplus {
 namespace {
 
 using at::Tensor;
-using c10::DispatchKey;
-
-// What a plain dense tensor of any device and a plain call carry. Anything else (a functorch level,
-// a Python or fake tensor, an active mode, functionalization, a negated view) is for the
-// definition. Autocast leaves softplus alone on CPU, and elsewhere PyTorch's own softplus obeys it.
-const c10::DispatchKeySet PLAIN =
-    c10::DispatchKeySet(
-        {DispatchKey::Dense, DispatchKey::AutogradFunctionality, DispatchKey::ADInplaceOrView,
-         DispatchKey::BackendSelect}) |
-    c10::autocast_dispatch_keyset;
-
-bool plain(c10::DispatchKeySet keys) {
-  return ((keys - PLAIN).raw_repr() & ~c10::full_backend_mask) == 0;
-}
-
-bool plain_call() {
-  return !at::impl::torch_function_mode_enabled() && !torch::jit::tracer::isTracing() &&
-         plain(c10::impl::tls_local_dispatch_key_set().included_);
-}
 
 // The tensor if it is a torch.Tensor or torch.nn.Parameter itself, dense, of a dtype with kernels.
 const Tensor* plain_tensor(PyObject* object) {
   if (!THPVariable_CheckExact(object)) return nullptr;
   const Tensor& tensor = THPVariable_Unpack(object);
-  return has_kernels(tensor.scalar_type()) && plain(tensor.key_set()) && !tensor._fw_grad(0).defined() ? &tensor : nullptr;
+  return has_kernels(tensor.scalar_type()) && plain(tensor) ? &tensor : nullptr;
 }
 
 // A Python number, NaN for what is none: the Python side then says what is wrong with it.

@@ -224,8 +224,9 @@ void double_backward_of_output(
   map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     auto d = derivative_of_output<S::DIGITS, UNIT>(in[2], beta);
     out[0] = in[0] * d.s;
-    out[1] = UNIT ? in[0] * d.curvature * in[1]
-                  : product(in[0], in[1], flip_sign(d.curvature, beta.sign));
+    const V second = UNIT ? in[0] * d.curvature * in[1]
+                          : product(in[0], in[1], flip_sign(d.curvature, beta.sign));
+    out[1] = p.to_input ? second * d.s : second;
   });
 }
 
