@@ -100,3 +100,10 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
         a.double(), b.double(), rtol=8 * limits.eps, atol=2 * limits.tiny, equal_nan=True
     )
     return a.dtype == b.dtype and close
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits, so that -0 is not 0; one NaN is like another."""
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+    a, b = (x.detach().contiguous().where(~x.detach().isnan(), float("nan")) for x in (a, b))
+    return a.dtype == b.dtype and torch.equal(a.view(kind), b.view(kind))

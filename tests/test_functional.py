@@ -578,7 +578,8 @@ def test_a_stand_in_for_any_tensor_argument_receives_the_call():
         assert inverse_softplus(*arguments) == (inverse_softplus, arguments, {})
     for arguments in ((other, 2.0, 0.5), (x, other, 0.5), (x, 2.0, other)):
         assert shifted_softplus(*arguments) == (shifted_softplus, arguments, {})
-    assert logsigmoid(other) == (logsigmoid, (other,), {})
+    assert logsigmoid(other) == (logsigmoid, (other,), {"out": None})
+    assert logsigmoid(x, out=other) == (logsigmoid, (x,), {"out": other})
 
 
 @each_function

@@ -1,4 +1,4 @@
-"""The CPU kernels on every instruction set: accuracy, special values, layouts, autograd, dispatch.
+"""The CPU kernels on every instruction set: accuracy, special values, layouts, autograd, threads.
 
 Float32 and below are held against formulas that cancel nowhere, in float64; float64 against
 references at 60 digits.
@@ -15,18 +15,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor, fx, nn
-from torch._dynamo.testing import AotEagerAndRecordGraphs
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd import forward_ad
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import references
-from references import same
+from calls import normal
+from references import same, same_bits
 from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
 from softplus.ops import cpu, definition
 
@@ -34,7 +29,6 @@ pytestmark = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels:
 SETS = [] if cpu.absent else cpu._kernels.available()
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 HALVES = [torch.bfloat16, torch.float16]
-BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
 each_half = pytest.mark.parametrize("dtype", HALVES, ids=lambda dtype: str(dtype)[6:])
 
@@ -51,19 +45,6 @@ def isa(request):
 
 
 each_isa = pytest.mark.usefixtures("isa")
-
-
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same bits, so that -0 is not 0; one NaN is like another."""
-    kind = BITS[a.element_size()]
-    a, b = (x.detach().contiguous().where(~x.detach().isnan(), NAN) for x in (a, b))
-    return a.dtype == b.dtype and torch.equal(a.view(kind), b.view(kind))
-
-
-def normal(*shape: int, dtype: torch.dtype = torch.float32, scale: float = 3.0) -> Tensor:
-    """Return values of both signs, the same on every call."""
-    generator = torch.Generator().manual_seed(0)
-    return (scale * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
 
 
 def patterns(step: int, start: int = 0, stop: int = 2**32) -> Tensor:
@@ -875,312 +856,6 @@ def test_no_grad_and_inference_mode(dtype):
 def kept_nothing(result: Tensor) -> bool:
     """Whether a result has no history."""
     return result.grad_fn is None and not result.requires_grad
-
-
-# Dispatch: anything but a plain eager call
-
-
-CALLS = {
-    "softplus": softplus,
-    "beta": lambda x: softplus(x, 2.0),
-    "threshold": lambda x: softplus(x, 1.5, 5.0),
-    "shifted": shifted_softplus,
-    "shift": lambda x: shifted_softplus(x, 2.0, 0.3),
-    "inverse": lambda x: inverse_softplus(x * x + 0.2),
-    "logsigmoid": logsigmoid,
-    "in place": lambda x: softplus_(x * 1.5),
-    "module": Softplus(beta=2),
-}
-each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-
-
-def close(a: Tensor, b: Tensor) -> bool:
-    """Whether kernel and definition agree after several steps."""
-    return a.dtype == b.dtype and torch.allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
-def eager_derivatives(call, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first and second derivative of an elementwise call, by plain autograd."""
-    leaf = x.detach().clone().requires_grad_()
-    (first,) = torch.autograd.grad(call(leaf).sum(), leaf, create_graph=True)
-    (second,) = torch.autograd.grad(first.sum(), leaf)
-    return first.detach(), second
-
-
-@each_call
-def test_functorch(call):
-    x = normal(7)
-    value, (first, second) = call(x), eager_derivatives(call, x)
-    assert close(torch.func.grad(lambda x: call(x).sum())(x), first)
-    result, pull = torch.func.vjp(call, x)
-    assert close(result, value)
-    assert close(pull(torch.ones(7))[0], first)
-    result, tangent = torch.func.jvp(call, (x,), (torch.ones(7),))
-    assert close(result, value)
-    assert close(tangent, first)
-    assert close(torch.func.jacrev(call)(x), first.diag())
-    assert close(torch.func.jacfwd(call)(x), first.diag())
-    assert close(torch.func.hessian(lambda x: call(x).sum())(x), second.diag())
-    assert close(torch.vmap(call)(x.view(7, 1)), value.view(7, 1))
-    assert close(torch.vmap(torch.func.grad(call))(x), first)
-
-
-@each_call
-def test_functorch_of_a_captured_tensor(call):
-    """The level is active and the tensor is not of it: still right, as a constant of the level."""
-    x = normal(5)
-    y = torch.func.grad(lambda s: (call(x) * s).sum())(torch.tensor(1.0))
-    assert close(y, call(x).sum())
-    out = torch.vmap(lambda s: call(x) * s)(torch.tensor([1.0, 2.0]))
-    assert close(out[1], 2 * call(x))
-
-
-@each_call
-def test_forward_mode(call):
-    x, v = normal(9), normal(9, scale=0.5)
-    with forward_ad.dual_level():
-        primal, tangent = forward_ad.unpack_dual(call(forward_ad.make_dual(x, v)))
-    assert close(primal, call(x))
-    assert tangent is not None
-    assert close(tangent, eager_derivatives(call, x)[0] * v)
-
-
-@each_call
-@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
-def test_make_fx(call, mode):
-    def of_one_argument(x: Tensor) -> Tensor:
-        return call(x)
-
-    graph = make_fx(of_one_argument, tracing_mode=mode)(normal(6))
-    other = normal(6, scale=1.0) - 0.5
-    assert close(graph(other), call(other))
-
-
-@each_call
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_jit_trace(call):
-    traced = torch.jit.trace(call, normal(6), check_trace=False)
-    other = torch.tensor([-30.0, -2.0, 0.0, 1.0, 3.0, 19.0])
-    assert close(traced(other), call(other))
-
-
-def test_fx_symbolic_trace():
-    class Model(nn.Module):
-        """Functions and a module."""
-
-        def __init__(self):
-            super().__init__()
-            self.activation = Softplus(beta=2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return logsigmoid(shifted_softplus(softplus(self.activation(x), 3.0)))
-
-    model, x = Model(), normal(6)
-    assert close(fx.symbolic_trace(model)(x), model(x))
-
-
-@pytest.mark.parametrize("dynamic", [False, True])
-@pytest.mark.parametrize("beta", [1.0, 2])
-@pytest.mark.filterwarnings("ignore:Your compiler for AOTAutograd:UserWarning")
-def test_compile_has_one_node_each_way(beta, dynamic):
-    torch._dynamo.reset()
-    backend = AotEagerAndRecordGraphs()
-    compiled = torch.compile(
-        lambda x: softplus(x, beta), backend=backend, fullgraph=True, dynamic=dynamic
-    )
-    x = normal(10).requires_grad_()
-    result = compiled(x)
-    assert same_bits(result, softplus(x, beta))
-    g = normal(10, scale=1)
-    assert same_bits(
-        torch.autograd.grad(result, x, g)[0], torch.autograd.grad(softplus(x, beta), x, g)[0]
-    )
-
-    def ours(graphs: list[fx.GraphModule]) -> list[str]:
-        called = [
-            n.target for graph in graphs for n in graph.graph.nodes if n.op == "call_function"
-        ]
-        return [str(target) for target in called if "detach" not in str(target)]
-
-    assert ours(backend.fw_graphs) == ["softplus.forward.default"]
-    assert ours(backend.bw_graphs) == ["softplus.backward.default"]
-
-
-@each_call
-def test_compile(call):
-    torch._dynamo.reset()
-    compiled = torch.compile(call, backend="aot_eager", fullgraph=True)
-    x = normal(10)
-    assert close(compiled(x), call(x))
-    leaf = x.clone().requires_grad_()
-    compiled(leaf).sum().backward()
-    assert close(leaf.grad, eager_derivatives(call, x)[0])
-
-
-@pytest.mark.slow
-@each_call
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_compile_with_inductor(call):
-    torch._dynamo.reset()
-    compiled = torch.compile(call, fullgraph=True)
-    leaf = normal(10).requires_grad_()
-    result = compiled(leaf)
-    assert close(result, call(leaf))
-    result.sum().backward()
-    assert close(leaf.grad, eager_derivatives(call, leaf)[0])
-
-
-@pytest.mark.parametrize("strict", [True, False])
-@each_call
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_export_needs_nothing_of_this_package(call, strict):
-    class Model(nn.Module):
-        """One call."""
-
-        def forward(self, x: Tensor) -> Tensor:
-            return call(x)
-
-    torch._dynamo.reset()
-    exported = torch.export.export(Model(), (normal(6),), strict=strict)
-    targets = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
-    assert [target for target in targets if target.startswith("softplus")] == []
-    if call not in (CALLS["inverse"], CALLS["shifted"], CALLS["shift"]):
-        assert sum("aten.softplus" in target for target in targets) == 1
-    other = normal(6, scale=5)
-    assert close(exported.module()(other), call(other))
-
-
-@each_dtype
-def test_autocast_gives_the_dtype_of_pytorch(dtype):
-    x = normal(8, dtype=dtype)
-    for lower in HALVES:
-        with torch.autocast("cpu", dtype=lower):
-            assert softplus(x).dtype == functional.softplus(x).dtype
-            assert same_bits(softplus(x), CALLS["softplus"](x))
-            linear = functional.linear(normal(2, 8), normal(3, 8))
-            assert softplus(linear).dtype == functional.softplus(linear).dtype == lower
-
-
-class SeeFunctions(TorchFunctionMode):
-    """Record the functions called."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_function__(self, function, _types, args=(), kwargs=None):
-        self.seen.append(function)
-        return function(*args, **(kwargs or {}))
-
-
-class SeeOperators(TorchDispatchMode):
-    """Record the operators called."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
-        self.seen.append(str(operator))
-        return operator(*args, **(kwargs or {}))
-
-
-@each_call
-def test_active_modes_see_the_call(call):
-    x = normal(8)
-    for mode in (SeeFunctions(), SeeOperators()):
-        with mode:
-            result = call(x)
-        assert close(result, call(x))
-        assert mode.seen
-        assert not [name for name in mode.seen if str(name).startswith("softplus.")]
-
-
-class Scaled(Tensor):
-    """A subclass that keeps its type through torch functions."""
-
-
-def test_a_subclass_keeps_its_type():
-    x = normal(8)
-    for call in (softplus, shifted_softplus, logsigmoid):
-        result = call(x.as_subclass(Scaled))
-        assert type(result) is Scaled
-        assert close(result.as_subclass(Tensor), call(x))
-
-
-def test_a_parameter_takes_the_kernel():
-    x = nn.Parameter(normal(8))
-    result = softplus(x)
-    assert type(result) is Tensor
-    assert "Softplus" not in result.grad_fn.name()  # PyTorch's own would be SoftplusBackward0
-    assert "Forward" in result.grad_fn.name()
-
-
-def test_a_negated_view_is_right():
-    x = torch.complex(normal(8), normal(8)).conj().imag
-    assert x.is_neg()
-    assert close(softplus(x), softplus(x.resolve_neg()))
-    assert close(inverse_softplus(x.abs() + 1), inverse_softplus(x.resolve_neg().abs() + 1))
-    out = torch.empty(8)
-    softplus(x, out=out)
-    assert close(out, softplus(x.resolve_neg()))
-    wanted = softplus(x.resolve_neg())
-    softplus_(x)
-    assert close(x.resolve_neg(), wanted)
-
-
-def test_elsewhere_a_plain_call_is_pytorch_s_own():
-    x = torch.empty(3, 4, device="meta", requires_grad=True)
-    result = softplus(x, 2.0)
-    assert result.grad_fn.name() == "SoftplusBackward0"
-    assert (result.device.type, result.shape) == ("meta", (3, 4))
-    assert logsigmoid(x).shape == shifted_softplus(x).shape == inverse_softplus(x).shape == (3, 4)
-
-
-def test_fake_tensors():
-    with FakeTensorMode() as mode:
-        x = mode.from_tensor(normal(3, 4))
-        for call in CALLS.values():
-            assert call(x).shape == (3, 4)
-
-
-OPERATORS = {
-    "forward": lambda x: (x, 1.5, 50.0),
-    "forward to a threshold": lambda x: (x, 1.5, 5.0),
-    "backward": lambda x: (x, x.detach().abs(), 1.5, 50.0, True),
-    "backward of the input": lambda x: (x, x.detach() * 2, 1.5, 5.0, False),
-    "double_backward": lambda x: (x, x.detach() * 2, x.detach().abs(), 1.5, 50.0, True, False),
-    "double_backward of the input": lambda x: (
-        x,
-        x.detach() * 2,
-        x.detach(),
-        1.5,
-        5.0,
-        False,
-        True,
-    ),
-    "shifted": lambda x: (x, 1.5, None),
-    "shifted by a shift": lambda x: (x, 1.5, 0.5),
-    "inverse": lambda x: (x.detach().abs(), 1.5),
-}
-
-
-@pytest.mark.parametrize("name", OPERATORS)
-@pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_every_operator_is_registered_soundly(name, grad):
-    operator = getattr(torch.ops.softplus, name.split()[0]).default
-    for x in (
-        normal(3, 4),
-        normal(4, 3).t(),
-        normal(2, 3, 4, 5).to(memory_format=torch.channels_last),
-    ):
-        torch.library.opcheck(operator, OPERATORS[name](x.detach().clone().requires_grad_(grad)))
-
-
-def test_every_registered_operator_is_checked():
-    registered = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("softplus::")]
-    assert {name.split("::")[1] for name in registered} == {name.split()[0] for name in OPERATORS}
 
 
 @each_isa

@@ -159,7 +159,7 @@ def test_copies_and_pickles(build, function):
 @pytest.mark.parametrize(
     ("module", "text"),
     [
-        (Softplus(), "Softplus(beta=1.0)"),
+        (Softplus(), "Softplus(beta=1)"),
         (Softplus(1, 20), "Softplus(beta=1, threshold=20)"),
         (Softplus(0.5, inplace=True), "Softplus(beta=0.5, inplace=True)"),
         (Softplus(2, learnable=True), "Softplus(learnable=True, num_parameters=1)"),

@@ -56,12 +56,20 @@ def softplus(
             neither a number nor, for `beta`, such a tensor.
         ValueError: A number `beta` is zero, NaN or infinite, `threshold` is NaN, `beta` does not
             broadcast, or both `inplace` and `out` are given.
+        RuntimeError: The result cannot be written where `inplace` or `out` want it, which is then
+            unchanged: a leaf that requires grad, memory whose elements overlap, a shape, dtype or
+            device that does not fit.
 
     Source: Dugas et al., Incorporating Second-Order Functional Knowledge for Better Option
     Pricing, NIPS 2000.
     """
     if not is_dynamo_compiling():
-        plain = cpu.softplus(input, beta, threshold, inplace, out)
+        try:
+            plain = cpu.softplus(input, beta, threshold, inplace, out)
+        except RuntimeError:
+            if inplace:
+                _check_overwritable(input)  # whose message names a way out
+            raise
         if plain is not None:
             return plain
     overriders = (input, beta, out)
@@ -86,8 +94,11 @@ def softplus(
             "softplus got inplace=True and out=...: one result has one place; drop one of them"
         )
     if out is not None:
+        if not is_dynamo_compiling():
+            _check_out(input, beta, out)
         # A product with 1 changes no value and follows every rule that torch has for `out=`.
         return torch.mul(dispatch.softplus(input, beta, threshold), 1, out=out)
+    _check_room(input, beta)
     return overwrite(input, lambda x: dispatch.softplus(x, beta, threshold))
 
 
@@ -180,7 +191,7 @@ def shifted_softplus(
     return dispatch.shifted_softplus(input, beta, shift)
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return ln(sigmoid(x)) = -softplus(-x) for every element.
 
     >>> logsigmoid(torch.tensor([-2.0, 0.0, 2.0]))
@@ -190,26 +201,29 @@ def logsigmoid(input: Tensor) -> Tensor:
 
     Args:
         input: A strided tensor of any shape; float32, float64, bfloat16 or float16.
+        out: As in `softplus`.
 
     Returns:
         A tensor of the dtype, device, shape and memory format of `input`.
 
     Raises:
-        TypeError: `input` is not a floating-point strided tensor.
+        TypeError, RuntimeError: As in `softplus`.
     """
-    if not is_dynamo_compiling():
+    if out is None and not is_dynamo_compiling():
         plain = cpu.softplus(input, -1.0, None, False, None)
         if plain is not None:
             return plain
-    if has_torch_function((input,)):
-        result: Tensor = handle_torch_function(logsigmoid, (input,), input)
+    overriders = (input, out)
+    if has_torch_function(overriders):
+        result: Tensor = handle_torch_function(logsigmoid, overriders, input, out=out)
         return result
-    _check_input(input)
-    return dispatch.softplus(input, -1.0)
+    return softplus(input, -1.0, out=out)
 
 
 def overwrite(input: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Write function(input) over `input`, of which backward may need a copy."""
+    if isinstance(input, Tensor) and not is_dynamo_compiling():
+        _check_overwritable(input)
     return input.copy_(function(input.clone()))
 
 
@@ -219,11 +233,7 @@ def _check_input(input: Tensor) -> None:
             f"input must be a torch.Tensor, got {type(input).__name__}: "
             "wrap the value as torch.tensor(value, dtype=torch.float32)"
         )
-    if input.layout != torch.strided:
-        raise TypeError(
-            f"input must be strided, got layout {input.layout}: softplus(0) is not 0, so the "
-            "result would be dense; call input.to_dense() first"
-        )
+    _check_layout("input", input)
     if input.dtype not in _DTYPES:
         advice = (
             "call input.dequantize() first"
@@ -234,18 +244,32 @@ def _check_input(input: Tensor) -> None:
         )
         raise TypeError(
             "input must be float32, float64, bfloat16 or float16, "
-            f"got {str(input.dtype).removeprefix('torch.')}: {advice}"
+            f"got {_name(input.dtype)}: {advice}"
+        )
+
+
+def _check_layout(name: str, value: Tensor) -> None:
+    if value.is_nested:
+        raise TypeError(
+            f"{name} must be strided, got a nested tensor: take the tensors of {name}.unbind() one "
+            "by one, or pad them to one size with torch.nested.to_padded_tensor"
+        )
+    if value.layout != torch.strided:
+        raise TypeError(
+            f"{name} must be strided, got layout {value.layout}: softplus(0) is not 0, so the "
+            f"result would be dense; call {name}.to_dense() first"
         )
 
 
 def _check_broadcast(name: str, value: Tensor, input: Tensor) -> None:
+    _check_layout(name, value)
     if not value.is_floating_point():
         raise TypeError(
             f"a tensor {name} must be floating-point, "
-            f"got {str(value.dtype).removeprefix('torch.')}: call {name}.float() first"
+            f"got {_name(value.dtype)}: call {name}.float() first"
         )
     try:
-        torch.broadcast_shapes(input.shape, value.shape)  # type: ignore[no-untyped-call]
+        _broadcast(input, value)
     except RuntimeError:
         raise ValueError(
             f"{name} of shape {tuple(value.shape)} does not broadcast against input of shape "
@@ -258,6 +282,55 @@ def _check_beta(beta: float | Tensor, input: Tensor) -> None:
         _check_broadcast("beta", beta, input)
         return
     check_scalar_beta(beta)
+
+
+def _check_overwritable(input: Tensor) -> None:
+    base = input._base if input._is_view() else input  # noqa: SLF001 -- they have no public name
+    if torch.is_grad_enabled() and input.requires_grad and base is not None and base.is_leaf:
+        leaf = f"{'' if base is input else 'a view of '}a leaf Variable that requires grad"
+        raise RuntimeError(
+            f"{leaf} cannot be overwritten, for backward would not reach the value it had: call "
+            "softplus under torch.no_grad(), or without inplace=True"
+        )
+
+
+def _check_room(input: Tensor, beta: float | Tensor) -> None:
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    if isinstance(beta, Tensor) and not tracing and _broadcast(input, beta) != input.shape:
+        raise RuntimeError(
+            f"the result, of the shape {tuple(_broadcast(input, beta))} that beta extends it to, "
+            f"does not fit into input of shape {tuple(input.shape)}: call softplus without "
+            "inplace=True"
+        )
+
+
+def _check_out(input: Tensor, beta: float | Tensor, out: Tensor) -> None:
+    if not isinstance(out, Tensor):
+        raise TypeError(f"out must be a torch.Tensor or None, got {type(out).__name__} {out!r}")
+    _check_layout("out", out)
+    if out.device != input.device:
+        raise RuntimeError(
+            f"out is on {out.device} and input on {input.device}: give out the device of input"
+        )
+    if out.is_quantized or not torch.can_cast(input.dtype, out.dtype):
+        raise RuntimeError(
+            f"a result of {_name(input.dtype)} can't be cast to out of {_name(out.dtype)}: "
+            "give out the dtype of input"
+        )
+    tensors = [tensor for tensor in (input, beta, out) if isinstance(tensor, Tensor)]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        raise RuntimeError(
+            "softplus with out=... arguments don't support automatic differentiation, and input, "
+            "beta or out requires grad: call it under torch.no_grad(), or without out"
+        )
+
+
+def _broadcast(input: Tensor, other: Tensor) -> torch.Size:
+    return torch.broadcast_shapes(input.shape, other.shape)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def check_scalar_beta(beta: float) -> None:

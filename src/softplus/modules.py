@@ -36,7 +36,9 @@ class _WithBeta(nn.Module):
                 f"got {beta}: use learnable=False for a fixed beta of any other value"
             )
         self.num_parameters = num_parameters
-        self._fixed_beta = beta
+        # A float, which torch.compile turns into a variable where it changes: an int of a module it
+        # takes for a constant, and compiles anew for each.
+        self._fixed_beta = float(beta)
         raw = functional.inverse_softplus(
             torch.full((num_parameters,), beta - _BETA_FLOOR, dtype=torch.float64)
         )
@@ -56,7 +58,7 @@ class _WithBeta(nn.Module):
             raise AttributeError(
                 "beta is learnable: change raw_beta, with beta = softplus(raw_beta) + 2^-14"
             )
-        self._fixed_beta = beta
+        self._fixed_beta = float(beta)
 
     def _along_channels(
         self, input: Tensor, function: Callable[[Tensor, float | Tensor], Tensor]
@@ -74,7 +76,7 @@ class _WithBeta(nn.Module):
         return function(input.transpose(1, -1), self.beta).transpose(1, -1)
 
     def _options(self) -> list[str]:
-        beta = f"beta={self._fixed_beta}"
+        beta = f"beta={str(self._fixed_beta).removesuffix('.0')}"
         learnable = f"learnable=True, num_parameters={self.num_parameters}"
         return [
             learnable if self.raw_beta is not None else beta,
@@ -132,11 +134,19 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
         self.threshold = threshold
         self.inplace = inplace
 
+    # torch.jit.script knows neither keyword-only arguments nor what is a number or a tensor: it
+    # compiles PyTorch's operator, which with a threshold of 50 is exact too.
+    __jit_unused_properties__ = ("beta",)
+
     def forward(self, input: Tensor) -> Tensor:
-        return self._along_channels(
-            input,
-            lambda x, beta: functional.softplus(x, beta, self.threshold, inplace=self.inplace),
-        )
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if self.threshold is None:
+                return nn.functional.softplus(input, self._fixed_beta, 50.0)
+            return nn.functional.softplus(input, self._fixed_beta, float(self.threshold))
+        return self._along_channels(input, self._activate)
+
+    def _activate(self, input: Tensor, beta: float | Tensor) -> Tensor:
+        return functional.softplus(input, beta, self.threshold, inplace=self.inplace)
 
     def _options(self) -> list[str]:
         threshold = [] if self.threshold is None else [f"threshold={self.threshold}"]
@@ -200,4 +210,6 @@ class LogSigmoid(nn.LogSigmoid):
     """
 
     def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return nn.functional.logsigmoid(input)
         return functional.logsigmoid(input)

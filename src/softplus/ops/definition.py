@@ -39,7 +39,7 @@ _SMALLEST_EXPONENT = -800.0
 EXACT_THRESHOLD = 20.0
 
 
-def _computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tensor]:
+def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tensor]:
     """Return input and beta in the type in which the formulas run."""
     dtype = torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
     return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else beta
@@ -56,11 +56,27 @@ def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
     """Return ln(1 + e^(beta·x)) / beta, and x itself where beta·x exceeds a threshold below 20."""
-    x, beta = _computing(input, beta)
+    x, beta = computing(input, beta)
     y = _softplus(x, beta)
     if threshold is not None and threshold < EXACT_THRESHOLD:
         y = torch.where(x * beta > threshold, x, y)
     return y.to(input.dtype)
+
+
+def backward(
+    grad: Tensor,
+    saved: Tensor,
+    beta: float | Tensor = 1.0,
+    threshold: float | None = None,
+    of_output: bool = False,
+) -> Tensor:
+    """Return grad·sigmoid(beta·x), of the input x or, as -expm1(-beta·y), of the output y."""
+    value, beta = computing(saved, beta)
+    u = value * beta
+    slope = -torch.expm1(-u) if of_output else torch.sigmoid(u)
+    if threshold is not None and threshold < EXACT_THRESHOLD:
+        slope = torch.where(u > threshold, 1.0, slope)
+    return (grad * slope).to(saved.dtype)
 
 
 def shifted_softplus(
@@ -70,7 +86,7 @@ def shifted_softplus(
 
     Near 0 the difference softplus(x) - ln2/beta cancels, and ln(1 + (e^u - 1) / 2) does not.
     """
-    x, beta = _computing(input, beta)
+    x, beta = computing(input, beta)
     if shift is not None:
         y = _softplus(x, beta) - shift
     else:
@@ -90,7 +106,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     With v = beta·y, ln(e^v - 1) is taken in the form that cancels nowhere: as it stands for small
     v, as w + ln(1 - (e^-w - 1)) with w = v - ln 2 around its zero, as v + ln(1 - e^-v) for large v.
     """
-    y, beta = _computing(input, beta)
+    y, beta = computing(input, beta)
     v = y * beta
     small, large = v < 0.4, v > 1
     middle = ~(small | large)

@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling, is_exporting
-from torch.nn import functional
+from torch.nn import Parameter, functional
 
-from softplus.ops import cpu, definition
+from softplus.ops import cpu, definition, operators  # noqa: F401 -- registers them
 
 # Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none of those
 # that PyTorch computes in: with this threshold its operator is exact.
@@ -14,24 +15,40 @@ _EXACT = 50.0
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
     """Return softplus of a checked call."""
-    if isinstance(beta, Tensor):
-        return definition.softplus(input, beta, threshold)
     if threshold is None or threshold >= definition.EXACT_THRESHOLD:
         threshold = _EXACT
     if is_exporting():
-        # The standard operator: a deployed model does not need this package.
-        return functional.softplus(input, beta, threshold)
-    if _compiled_for_cpu(input):
-        result: Tensor = torch.ops.softplus.forward(input, beta, threshold)
+        return _standard(input, beta, threshold)
+    if not isinstance(beta, Tensor) and _compiled_for_cpu(input):
+        result: Tensor
+        if _constant(beta):
+            result = torch.ops.softplus.forward(input, beta, threshold)
+        else:
+            variable = torch.ones((), dtype=torch.float64, device="cpu") * beta
+            result = torch.ops.softplus.forward_at(input, variable, threshold)
         return result
     return definition.softplus(input, beta, threshold)
+
+
+def _standard(input: Tensor, beta: float | Tensor, threshold: float) -> Tensor:
+    """Return softplus by PyTorch's operator alone: a deployed model does not need this package.
+
+    In float32 for half types, for ONNX rounds after every step: to 1.3 ULP in place of 0.5.
+    """
+    x, beta = definition.computing(input, beta)
+    if isinstance(beta, Tensor):
+        u = x * beta
+        y = torch.where(u > threshold, x, functional.softplus(u, 1.0, threshold) / beta)
+    else:
+        y = functional.softplus(x, beta, threshold)
+    return y.to(input.dtype)
 
 
 def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return shifted_softplus of a checked call."""
-    if not isinstance(beta, Tensor) and not isinstance(shift, Tensor) and _compiled_for_cpu(input):
+    if _compiled_for_cpu(input) and _constant(beta) and _constant(shift):
         result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
         return result
     return definition.shifted_softplus(input, beta, shift)
@@ -53,4 +70,15 @@ def _compiled_for_cpu(input: Tensor) -> bool:
         and not is_exporting()
         and cpu.absent is None
         and input.device.type == "cpu"
+        # A subclass, as DTensor, has rules for PyTorch's operators alone, and a tangent would be
+        # lost in the kernels.
+        and type(input) in (Tensor, Parameter)
+        and forward_ad._current_level < 0  # noqa: SLF001 -- the level has no public name
     )
+
+
+def _constant(value: float | Tensor | None) -> bool:
+    """Whether torch.compile takes this for a constant, as it does a number until it changes."""
+    if isinstance(value, Tensor):
+        return False
+    return value is None or torch.fx.experimental.symbolic_shapes.has_static_value(value)

@@ -1,0 +1,208 @@
+"""Which calls the kernels take and which the definition: modes, tracers, subclasses, devices."""
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from calls import CALLS, close, each_call, normal
+from references import same_bits
+from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
+from softplus.ops import cpu
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+HALVES = [torch.bfloat16, torch.float16]
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
+with_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
+
+
+@each_call
+@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
+def test_make_fx(call, mode):
+    def of_one_argument(x: Tensor) -> Tensor:
+        return call(x)
+
+    graph = make_fx(of_one_argument, tracing_mode=mode)(normal(6))
+    other = normal(6, scale=1.0) - 0.5
+    assert close(graph(other), call(other))
+
+
+@each_call
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_jit_trace(call):
+    traced = torch.jit.trace(call, normal(6), check_trace=False)
+    other = torch.tensor([-30.0, -2.0, 0.0, 1.0, 3.0, 19.0])
+    assert close(traced(other), call(other))
+
+
+def test_fx_symbolic_trace():
+    class Model(nn.Module):
+        """Functions and a module."""
+
+        def __init__(self):
+            super().__init__()
+            self.activation = Softplus(beta=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return logsigmoid(shifted_softplus(softplus(self.activation(x), 3.0)))
+
+    model, x = Model(), normal(6)
+    assert close(fx.symbolic_trace(model)(x), model(x))
+
+
+@each_dtype
+def test_autocast_gives_the_dtype_of_pytorch(dtype):
+    x = normal(8, dtype=dtype)
+    for lower in HALVES:
+        with torch.autocast("cpu", dtype=lower):
+            assert softplus(x).dtype == functional.softplus(x).dtype
+            assert same_bits(softplus(x), CALLS["softplus"](x))
+            linear = functional.linear(normal(2, 8), normal(3, 8))
+            assert softplus(linear).dtype == functional.softplus(linear).dtype == lower
+
+
+class SeeFunctions(TorchFunctionMode):
+    """Record the functions called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_function__(self, function, _types, args=(), kwargs=None):
+        self.seen.append(function)
+        return function(*args, **(kwargs or {}))
+
+
+class SeeOperators(TorchDispatchMode):
+    """Record the operators called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
+        self.seen.append(str(operator))
+        return operator(*args, **(kwargs or {}))
+
+
+@each_call
+def test_active_modes_see_the_call(call):
+    x = normal(8)
+    for mode in (SeeFunctions(), SeeOperators()):
+        with mode:
+            result = call(x)
+        assert close(result, call(x))
+        assert mode.seen
+        assert not [name for name in mode.seen if str(name).startswith("softplus.")]
+
+
+class Scaled(Tensor):
+    """A subclass that keeps its type through torch functions."""
+
+
+def test_a_subclass_keeps_its_type():
+    x = normal(8)
+    for call in (softplus, shifted_softplus, logsigmoid):
+        result = call(x.as_subclass(Scaled))
+        assert type(result) is Scaled
+        assert close(result.as_subclass(Tensor), call(x))
+
+
+@with_kernels
+def test_a_parameter_takes_the_kernel():
+    x = nn.Parameter(normal(8))
+    result = softplus(x)
+    assert type(result) is Tensor
+    assert "Softplus" not in result.grad_fn.name()  # PyTorch's own would be SoftplusBackward0
+    assert "Forward" in result.grad_fn.name()
+
+
+def test_a_negated_view_is_right():
+    x = torch.complex(normal(8), normal(8)).conj().imag
+    assert x.is_neg()
+    assert close(softplus(x), softplus(x.resolve_neg()))
+    assert close(inverse_softplus(x.abs() + 1), inverse_softplus(x.resolve_neg().abs() + 1))
+    out = torch.empty(8)
+    softplus(x, out=out)
+    assert close(out, softplus(x.resolve_neg()))
+    wanted = softplus(x.resolve_neg())
+    softplus_(x)
+    assert close(x.resolve_neg(), wanted)
+
+
+def test_elsewhere_a_plain_call_is_pytorch_s_own():
+    x = torch.empty(3, 4, device="meta", requires_grad=True)
+    result = softplus(x, 2.0)
+    assert result.grad_fn.name() == "SoftplusBackward0"
+    assert (result.device.type, result.shape) == ("meta", (3, 4))
+    assert logsigmoid(x).shape == shifted_softplus(x).shape == inverse_softplus(x).shape == (3, 4)
+
+
+def test_fake_tensors():
+    with FakeTensorMode() as mode:
+        x = mode.from_tensor(normal(3, 4))
+        for call in CALLS.values():
+            assert call(x).shape == (3, 4)
+
+
+OPERATORS = {
+    "forward": lambda x: (x, 1.5, 50.0),
+    "forward to a threshold": lambda x: (x, 1.5, 5.0),
+    "backward": lambda x: (x, x.detach().abs(), 1.5, 50.0, True),
+    "backward of the input": lambda x: (x, x.detach() * 2, 1.5, 5.0, False),
+    "double_backward": lambda x: (x, x.detach() * 2, x.detach().abs(), 1.5, 50.0, True, False),
+    "double_backward to the input": lambda x: (
+        x,
+        x.detach() * 2,
+        x.detach().abs(),
+        1.5,
+        50.0,
+        True,
+        True,
+    ),
+    "double_backward of the input": lambda x: (
+        x,
+        x.detach() * 2,
+        x.detach(),
+        1.5,
+        5.0,
+        False,
+        True,
+    ),
+    "shifted": lambda x: (x, 1.5, None),
+    "shifted by a shift": lambda x: (x, 1.5, 0.5),
+    "inverse": lambda x: (x.detach().abs(), 1.5),
+    "forward_at": lambda x: (x, torch.tensor(1.5, dtype=torch.float64), 50.0),
+    "forward_at to a threshold": lambda x: (x, torch.tensor(1.5, dtype=torch.float64), 5.0),
+    "backward_at": lambda x: (
+        x.detach(),
+        x.detach().abs(),
+        torch.tensor(1.5, dtype=torch.float64),
+        50.0,
+        True,
+    ),
+}
+
+
+@with_kernels
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_operator_is_registered_soundly(name, grad):
+    operator = getattr(torch.ops.softplus, name.split()[0]).default
+    for x in (
+        normal(3, 4),
+        normal(4, 3).t(),
+        normal(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    ):
+        torch.library.opcheck(operator, OPERATORS[name](x.detach().clone().requires_grad_(grad)))
+
+
+@with_kernels
+def test_every_registered_operator_is_checked():
+    registered = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("softplus::")]
+    assert {name.split("::")[1] for name in registered} == {name.split()[0] for name in OPERATORS}
