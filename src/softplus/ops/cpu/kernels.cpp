@@ -67,9 +67,11 @@ struct Float16 {
   }
   static INLINE void store(uint16_t* p, F x, bool around_cache) {
 #if defined(__AVX512F__)
-    __m256i half[2];
-    EACH half[k] = _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT);
-    put((Register<int32_t>::unaligned*)p, (Ints)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1), around_cache);
+    EACH {
+      const __m256i half = _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT);
+      if (around_cache) _mm256_stream_si256((__m256i*)p + k, half);
+      else _mm256_storeu_si256((__m256i*)p + k, half);
+    }
 #elif defined(__F16C__)
     __m128i half[2];
     EACH half[k] = _mm256_cvtps_ph((__m256)x.part[k], _MM_FROUND_TO_NEAREST_INT);
@@ -275,7 +277,7 @@ void log_sigmoid(const void* x, void* y, void* z, int64_t n, const Parameters& p
   const Beta<Forward<S>> beta(1);
   map<S, 1, 2>({x}, {y, z}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     out[0] = -value<S, true>(-in[0], beta);
-    V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), -abs(in[0]));
+    V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), minus_abs(in[0]));
     out[1] = exponential<S::DIGITS, false>(v, V(0)).value();
   });
 }

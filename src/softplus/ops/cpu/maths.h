@@ -134,11 +134,11 @@ INLINE Exponential<V> exponential(V v, V low) {
 // t - ln(1 + t), without cancellation, for t in [-0.42, 1]: ln(1 + t) = 2 atanh(z), z = t / (2 + t).
 INLINE D log1p_gap(D t) {
   D half_square = 0.5 * t * t, z = t / (2.0 + t), w = z * z;
-  D series = w * polynomial(w, {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2,
+  D series = polynomial(w, {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2,
                                 0x1.c71c741fca151p-3, 0x1.745cb3aa22c4bp-3, 0x1.3b1de0c3b1d62p-3,
                                 0x1.10679078c5021p-3, 0x1.efdac68562f3p-4, 0x1.55a8af612abbfp-4,
                                 0x1.5c7efd87a096fp-3});
-  return half_square - z * (half_square + series);
+  return fma(-z, fma(w, series, half_square), half_square);
 }
 
 // In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
@@ -315,16 +315,24 @@ INLINE V softplus(V x, const Beta<V>& beta) {
   if constexpr (DIGITS != Digits::full) {
     y = softplus_of_float<DIGITS, UNIT>(x, beta);
   } else {
-    V low, v = scaled<UNIT>(max(-abs(x), lowest<UNIT>(beta)), beta, low);
+    V low, v = scaled<UNIT>(max(minus_abs(x), lowest<UNIT>(beta)), beta, low);
     auto e = exponential<DIGITS, !UNIT>(v, low);
-    V linear = max(V(0), x), part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
-    if constexpr (UNIT)  // the smaller ones first: one rounding less
-      y = max(linear, e.scale) + (min(linear, e.scale) + rest);
-    else
-      y = linear + fma(e.scale, beta.inverse, fma(e.scale, beta.inverse_error, rest) * beta.inverse);
-    const auto parts_underflow = v < V(-600);  // ln(1 + t) = t there
-    if (any(parts_underflow))
-      y = select(parts_underflow, linear + e.times(UNIT ? e.scale : times_power(beta.inverse, e.n_and_magic)), y);
+    V linear = max(V(0), x);
+    if constexpr (UNIT && HAS_FMA) {
+      y = max(linear, e.scale) + (min(linear, e.scale) - log1p_gap(e.value()));
+      y = fma(e.scale, e.q, y);
+    } else {
+      V part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
+      if constexpr (UNIT)
+        y = max(linear, e.scale) + (min(linear, e.scale) + rest);
+      else
+        y = linear + fma(e.scale, beta.inverse, fma(e.scale, beta.inverse_error, rest) * beta.inverse);
+      const auto part_underflows = v < V(-600);  // ln(1 + t) = t there
+      if (any(part_underflows)) {
+        const V factor = UNIT ? e.scale : times_power(beta.inverse, e.n_and_magic);
+        y = select(part_underflows, linear + e.times(factor), y);
+      }
+    }
   }
   return UNIT ? y : flip_sign(y, beta.sign);
 }
@@ -355,10 +363,10 @@ INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
 template <Digits DIGITS, class V>
 INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
   x = flip_sign(x, beta.sign);
-  V low, v = scaled<false>(max(beta.lowest_derivative, -abs(x)), beta, low);
+  V low, v = scaled<false>(max(beta.lowest_derivative, minus_abs(x)), beta, low);
   auto e = exponential<DIGITS, true>(v, low);
   V t = e.value(), one = V(1);
-  return {select(x < V(0), t, one) / (one + t), weighted(e, -abs(x), beta) / ((one + t) * (one + t))};
+  return {select(x < V(0), t, one) / (one + t), weighted(e, minus_abs(x), beta) / ((one + t) * (one + t))};
 }
 
 // a b c where the order matters: of two gradients whose product overflows, the smaller one first.

@@ -165,6 +165,7 @@ template <class V> INLINE IntsOf<V> bits(V x) { return x.template bits<typename 
 template <class V> INLINE V of_bits(IntsOf<V> x) { return x.template bits<typename V::Type>(); }
 template <class V> INLINE V flip_sign(V x, V sign) { return of_bits<V>(bits(x) ^ bits(sign)); }  // sign: 0 or -0
 template <class V> INLINE V abs(V x) { return of_bits<V>(bits(x) & IntsOf<V>(~(typename IntsOf<V>::Type(1) << (8 * sizeof(typename V::Type) - 1)))); }
+template <class V> INLINE V minus_abs(V x) { return of_bits<V>(bits(x) | bits(V(typename V::Type(-0.0)))); }
 
 // a * b - product, exactly.
 template <class V> INLINE V product_error(V a, V b, V product) {
