@@ -1,5 +1,6 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
+from softplus.anneal import BetaAnnealing, harden
 from softplus.functional import (
     inverse_softplus,
     logsigmoid,
@@ -10,9 +11,11 @@ from softplus.functional import (
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 
 __all__ = [
+    "BetaAnnealing",
     "LogSigmoid",
     "ShiftedSoftplus",
     "Softplus",
+    "harden",
     "inverse_softplus",
     "logsigmoid",
     "shifted_softplus",
