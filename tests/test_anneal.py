@@ -103,6 +103,18 @@ def test_both_ends_are_exact_and_nothing_overshoots(start, end, steps, schedule)
     assert annealing.finished
 
 
+def test_a_compiled_model_follows_beta():
+    model = network(Softplus(), ShiftedSoftplus(), nn.Softplus())
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    annealing = BetaAnnealing(compiled, 1, 64, steps=4)
+    outputs = [compiled(sample(5, 8))]
+    while not annealing.finished:
+        annealing.step()
+        outputs.append(compiled(sample(5, 8)))
+        torch.testing.assert_close(outputs[-1], model(sample(5, 8)))
+    assert all(not torch.equal(a, b) for a, b in itertools.pairwise(outputs))
+
+
 def test_the_default_shift_follows_beta():
     model = nn.Sequential(ShiftedSoftplus())
     annealing = BetaAnnealing(model, 1, 64, steps=6)
@@ -181,18 +193,19 @@ def test_a_learnable_beta_is_not_annealed():
 
 
 def test_excluded_modules_and_parametrizations_stay():
-    class Scaled(nn.Module):
+    class Headed(nn.Module):
         def __init__(self):
             super().__init__()
             self.body = network(Softplus(3), Softplus(3))
             self.head = nn.Sequential(nn.Linear(3, 2), Softplus(4))
             self.tied = self.head[1]
-            parametrize.register_parametrization(self.head[0], "weight", nn.Softplus(5))
+            parametrize.register_parametrization(self.body[0], "weight", nn.Softplus(5))
 
-    model = Scaled()
+    model = Headed()
     BetaAnnealing(model, 1, 9, 3, exclude=["head", "body.3"])
     assert [model.body[1].beta, model.body[3].beta, model.head[1].beta] == [1, 3, 4]
-    assert model.head[0].parametrizations.weight[0].beta == 5
+    assert model.body[0].parametrizations.weight[0].beta == 5
+    assert type(harden(model).body[0].parametrizations.weight[0]) is nn.Softplus
 
 
 def test_a_module_used_twice_is_annealed_and_hardened_once():
@@ -415,6 +428,13 @@ def test_a_sample_may_be_several_arguments(form):
     )
 
 
+def test_measuring_leaves_the_sample_as_it_is():
+    x = sample(50)
+    hardened = harden(nn.Sequential(Softplus(4, inplace=True)), x)
+    assert torch.equal(x, sample(50))
+    assert hardened.difference == harden(nn.Sequential(Softplus(4)), x).difference
+
+
 def test_an_output_without_numbers_cannot_be_compared():
     class Classes(nn.Sequential):
         def forward(self, x):
@@ -517,7 +537,7 @@ def test_a_shift_that_feeds_several_layers_is_folded_into_each():
 
 
 def test_the_weights_keep_their_dtype_and_what_trains_them():
-    model = network(ShiftedSoftplus(100, 0.5)).to(torch.bfloat16)
+    model = network(ShiftedSoftplus(100, 0.5), width=500).to(torch.bfloat16)
     model[2].requires_grad_(requires_grad=False)
     hardened = harden(model)
     assert hardened[2].bias.dtype == torch.bfloat16
@@ -570,6 +590,17 @@ class Transposed(nn.Module):
         return self.act(x).mT
 
 
+class Scaled(nn.Linear):
+    """A layer of its own, in which a constant does not come out as the bias takes it."""
+
+    def forward(self, input):
+        return 2 * super().forward(input)
+
+
+def of_its_own(shift, beta=100.0):
+    return Shifted(nn.Linear(6, 6), nn.Identity(), Scaled(6, 6), shift, beta)
+
+
 def padded(shift, beta=100.0):
     return Shifted(nn.Conv1d(1, 2, 3), nn.Identity(), nn.Conv1d(2, 1, 3, padding=1), shift, beta)
 
@@ -595,6 +626,7 @@ UNFOLDABLE = {
     "same layer": (Twice, (4, 6), "layer, which it goes into, is called on something else too"),
     "transposed": (Transposed, (4, 6), "it goes into <built-in function getattr>"),
     "zero padding": (padded, (4, 1, 9), "the zeros with which after pads its input (padding=(1,))"),
+    "subclass": (of_its_own, (4, 6), "it goes into <built-in function linear>"),
     "norm": (normalised, (4, 6), "it goes into after (call_module)"),
     "transformer": (in_transformer, (4, 5, 6), "torch.fx, which shows where it goes, meets no"),
 }
@@ -617,6 +649,13 @@ def test_the_default_shift_is_then_left_out(build, shape, reason):  # noqa: ARG0
     assert hardened.difference < 1e-3
     for name, value in hardened.state_dict().items():
         assert torch.equal(value, model.state_dict()[name])
+
+
+def test_a_learnable_beta_folds_its_present_default_shift():
+    model = network(ShiftedSoftplus(40, learnable=True)).double()
+    shift = LN2 / model[1].beta.detach()
+    expected = model[2].bias - shift * model[2].weight.sum(dim=1)
+    torch.testing.assert_close(harden(model)[2].bias, expected, rtol=1e-12, atol=0)
 
 
 def test_many_betas_leave_their_default_shifts_out():
@@ -718,12 +757,30 @@ def test_another_module_of_the_package_is_refused():
     Scale.__module__ = "softplus.positive"
     model = network(Softplus(10))
     parametrize.register_parametrization(model[0], "weight", Scale())
-    with pytest.raises(ValueError, match=exactly("0.parametrizations.weight.0 is a Scale of this")):
+    with pytest.raises(ValueError, match=exactly("0.parametrizations.weight.0 uses Scale of this")):
         harden(model)
     kept = harden(model, sample(3, 8), exclude="*.parametrizations.*")
     assert kept.difference > 0
     parametrize.remove_parametrizations(model[0], "weight")
     assert type(harden(model, sample(3, 8))[1]) is nn.ReLU
+
+
+def test_a_function_that_is_held_is_refused():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, activation=softplus)
+    with pytest.raises(ValueError, match=exactly("3 uses softplus of this package, and harden")):
+        harden(nn.Sequential(*network(Softplus()), layer))
+
+
+def test_the_report_of_a_conversion_is_no_part_of_the_result():
+    class Report:
+        """What softplus.convert leaves on a model."""
+
+    model = network(Softplus(7))
+    model.conversion = Report()
+    assert harden(model).conversion is not model.conversion
+    Report.__module__ = "softplus.convert"
+    assert not hasattr(harden(model), "conversion")
+    assert hasattr(model, "conversion")
 
 
 def test_excluded_modules_stay_themselves():

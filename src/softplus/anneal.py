@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -197,8 +198,6 @@ def harden(model: nn.Module, sample: Any = None, *, exclude: str | Sequence[str]
     hardened = copy.deepcopy(model)
     excluded = _excluded(hardened, exclude)
     activations = _activations(hardened, excluded)
-    _check_hardens(hardened, activations, excluded)
-    _fold_shifts(hardened, activations)
     replacements: dict[nn.Module, nn.Module] = {
         module: _in_place_of(module, nn.ReLU(inplace=getattr(module, "inplace", False)))
         for module in activations.values()
@@ -206,6 +205,11 @@ def harden(model: nn.Module, sample: Any = None, *, exclude: str | Sequence[str]
     for module in hardened.modules():
         if type(module) is LogSigmoid and module not in excluded:
             replacements[module] = _in_place_of(module, nn.LogSigmoid())
+    if _is_ours(vars(hardened).get("conversion")):  # the report of softplus.convert
+        del hardened.__dict__["conversion"]
+    _check_limits(activations)
+    _check_nothing_else(hardened, {*replacements, *excluded})
+    _fold_shifts(hardened, activations)
     for name, module in list(hardened.named_modules(remove_duplicate=False)):
         if module in replacements and name:
             hardened.set_submodule(name, replacements[module])
@@ -274,8 +278,8 @@ def _activations(model: nn.Module, excluded: set[nn.Module]) -> dict[str, Any]:
     return found
 
 
-def _check_hardens(model: nn.Module, activations: dict[str, Any], excluded: set[nn.Module]) -> None:
-    """Raise unless every activation has ReLU as its limit and nothing else is this package's."""
+def _check_limits(activations: dict[str, Any]) -> None:
+    """Raise unless every activation has ReLU as its limit."""
     for name, module in activations.items():
         kind = type(module)
         if kind not in _KINDS:
@@ -295,17 +299,29 @@ def _check_hardens(model: nn.Module, activations: dict[str, Any], excluded: set[
                 f"{name} has threshold={threshold:g}, below which it is x itself for some x < 0, "
                 "and so not near ReLU: give it a threshold of 0 or more, or name it in exclude"
             )
+
+
+def _check_nothing_else(model: nn.Module, expected: set[nn.Module]) -> None:
+    """Raise if any other module is, or holds, a thing of this package."""
     for name, module in model.named_modules():
-        if (
-            type(module).__module__.partition(".")[0] == __package__
-            and type(module) not in (*_KINDS, LogSigmoid)
-            and module not in excluded
-        ):
-            raise ValueError(
-                f"{name or 'the model'} is a {type(module).__name__} of this package, which has no "
-                "ReLU to become: remove it (a parametrization with "
-                "torch.nn.utils.parametrize.remove_parametrizations), or name it in exclude"
-            )
+        if module in expected:
+            continue
+        kind = type(module)
+        for held in (*kind.__mro__, *vars(kind).values(), *vars(module).values()):
+            if _is_ours(held):
+                what = held if isinstance(held, (type, FunctionType)) else type(held)
+                raise ValueError(
+                    f"{name or 'the model'} uses {what.__name__} of this package, and harden "
+                    "replaces modules of Softplus alone: give it a module in place of a function, "
+                    "remove a parametrization (torch.nn.utils.parametrize.remove_parametrizations),"
+                    " load a converted model's state_dict into the model that it was converted "
+                    "from, or name it in exclude"
+                )
+
+
+def _is_ours(thing: object) -> bool:
+    home = thing if isinstance(thing, (type, FunctionType)) else type(thing)
+    return str(home.__module__).partition(".")[0] == __package__
 
 
 def _smallest_beta(module: Any) -> float:
@@ -322,7 +338,8 @@ def _in_place_of(module: nn.Module, replacement: nn.Module) -> nn.Module:
 
 # Folding a shift: what a layer after the activation subtracts, its bias can.
 
-# A layer that takes a constant off its input as a constant off its output.
+# A layer that takes a constant off its input as a constant off its output; torch.fx looks into any
+# subclass that is not PyTorch's own.
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # What may stand between: what is done to x, done to x - c, gives the same minus c.
 _CONSTANT_KEEPING = (
@@ -429,8 +446,6 @@ def _reads_shape(node: fx.Node) -> bool:
 
 
 def _check_takes_constant(node: fx.Node, layer: nn.Module) -> None:
-    if type(layer).forward not in [kind.forward for kind in _LAYERS]:
-        raise ValueError(f"{node.target} is a {type(layer).__name__}, which may compute anything")
     padding = getattr(layer, "padding", "valid")
     if padding != "valid" and any(padding) and layer.padding_mode == "zeros":
         raise ValueError(
@@ -493,6 +508,7 @@ def _difference(
 def _outputs(model: nn.Module, sample: Any) -> list[Tensor]:
     """Return the floating-point tensors that the model returns in evaluation mode."""
     model.eval()
+    sample = copy.deepcopy(sample)  # an activation in place may write into it
     with torch.no_grad():
         if isinstance(sample, Mapping):
             return _floating(model(**sample))
