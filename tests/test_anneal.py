@@ -91,6 +91,7 @@ def test_beta_follows_its_schedule_from_end_to_end(schedule, quarter, half):
     steps=st.integers(1, 40),
     schedule=st.sampled_from(["geometric", "linear", "cosine"]),
 )
+@settings(deadline=None)
 def test_both_ends_are_exact_and_nothing_overshoots(start, end, steps, schedule):
     model = nn.Sequential(Softplus())
     annealing = BetaAnnealing(model, start, end, steps, schedule)
