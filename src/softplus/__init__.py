@@ -1,5 +1,6 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
+from softplus.anneal import BetaAnnealing, harden
 from softplus.functional import (
     inverse_softplus,
     logsigmoid,
@@ -11,9 +12,11 @@ from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 from softplus.patch import patch
 
 __all__ = [
+    "BetaAnnealing",
     "LogSigmoid",
     "ShiftedSoftplus",
     "Softplus",
+    "harden",
     "inverse_softplus",
     "logsigmoid",
     "patch",
