@@ -7,14 +7,21 @@ from softplus.functional import (
     softplus,
     softplus_,
 )
+from softplus.init import calculate_gain, centering, looks_linear_
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
+from softplus.positive import SoftplusTransform, register_positive
 
 __all__ = [
     "LogSigmoid",
     "ShiftedSoftplus",
     "Softplus",
+    "SoftplusTransform",
+    "calculate_gain",
+    "centering",
     "inverse_softplus",
     "logsigmoid",
+    "looks_linear_",
+    "register_positive",
     "shifted_softplus",
     "softplus",
     "softplus_",
