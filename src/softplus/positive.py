@@ -147,8 +147,8 @@ class SoftplusTransform(Transform):
 
     Args:
         beta: The sharpness, positive, in units of 1/x.
-        floor: What every y stays above: 0 or a positive number, in units of y. With 0, y reaches 0
-            where it underflows (float32: below x = -87 with beta = 1).
+        floor: What every y stays above, in units of y: 0 or a positive number. Where y would round
+            to the floor it is the next number above, with a gradient of 0.
         cache_size: 1 remembers the latest pair of x and y, 0 none.
 
     Shapes and dtypes: any shape; float32, float64, bfloat16 or float16. Elementwise, strictly
@@ -183,7 +183,10 @@ class SoftplusTransform(Transform):
         return -self.beta * softplus(-x, self.beta)
 
     def _call(self, x: Tensor) -> Tensor:
-        return softplus(x, self.beta) + self.floor
+        y = softplus(x, self.beta) + self.floor
+        # Rounding reaches the floor, which is no value of Softplus.
+        limits = torch.finfo(y.dtype)
+        return y.clamp(min=max(limits.tiny, self.floor * (1 + limits.eps)))
 
     def _inverse(self, y: Tensor) -> Tensor:
         return inverse_softplus(y - self.floor, self.beta)
