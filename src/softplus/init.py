@@ -17,8 +17,8 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _ACTIVATIONS = (modules.Softplus, modules.ShiftedSoftplus)
-# At beta²·q = 1 the units of a mirrored network are nearly linear and learn slowly; from 6 to 25
-# on it learns as fast as with ReLU.
+# beta²·q of a mirrored network. At 1 its units are nearly linear and learn slowly: with 16 layers a
+# nonlinear task took 75 steps at 1, 45 at 6, 33 at 25 and 28 at 100, where Softplus is almost ReLU.
 _SHARPNESS = 25.0
 # The spacing, in ln z, of the nodes of a Gaussian mean.
 _SPACING = 0.125
