@@ -254,6 +254,11 @@ def test_every_singular_value_is_1_whatever_the_widths(widths, values):
     assert found[values:].abs().sum() < 1e-10
 
 
+def test_no_input_is_ignored_where_a_half_width_is_below_the_inputs():
+    torch.manual_seed(0)
+    assert looks_linear_(network(12, 8, 12))[0].weight.abs().amin() > 0
+
+
 @pytest.mark.parametrize("widths", [(6, 12, 6), (6, 40, 14, 30, 6), (12, 8, 30, 12)])
 def test_pre_activations_have_variance_q(widths):
     """For inputs of covariance 1 the variances are the squares of the Jacobian's rows."""
@@ -366,6 +371,9 @@ def test_a_linear_layer_may_follow_a_flattened_convolution(channels, width):
     values = min(2 * pixels, width // 2)
     torch.testing.assert_close(found[:values], torch.ones(values, dtype=F64))
     assert found[values:].abs().sum() < 1e-10
+    assert (
+        model[4].weight[: width // 2].abs().amax(dim=0)[:-pixels].min() > 0
+    )  # every pixel is read
     variance = jacobian(model[:5], 2 * pixels).square().sum(dim=1)[: width // 2 * 2]
     assert variance.mean().item() == pytest.approx(2.0)
 
