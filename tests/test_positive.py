@@ -220,6 +220,7 @@ def test_functional_call_and_compile_go_through():
         ([1.0, math.nan], {}, ValueError, "got nan"),
         ([1.0, math.inf], {}, ValueError, "got inf"),
         ([1.0, 1e-40], {}, ValueError, re.escape("above its floor of 1.17549e-38")),
+        ([1.0, 1.5e-38], {}, ValueError, "got 1.5e-38"),
         ([1.0, 0.1], {"floor": 0.5}, ValueError, "above its floor of 0.5, got 0.1"),
         ([1.0, 0.5], {"floor": 0.5}, ValueError, "got 0.5"),
         ([1e-5], {"beta": 1e-37}, ValueError, "got 1e-05"),  # its raw value overflows

@@ -107,8 +107,8 @@ class _Positive(nn.Module):
         floor = self._floor(value)
         above = _widened(value) - floor
         raw = inverse_softplus(above, self.beta).to(value.dtype)
-        # Where value - floor is subnormal the inverse may be -inf.
-        allowed = (above >= torch.finfo(value.dtype).tiny) & value.isfinite() & raw.isfinite()
+        # Softplus returns 0 for what is subnormal, which no correction makes up for.
+        allowed = (above >= torch.finfo(value.dtype).tiny) & raw.isfinite()
         if not allowed.all():
             raise ValueError(
                 f"a positive tensor must hold finite values above its floor of {floor:.6g}, got "
