@@ -8,18 +8,25 @@ from softplus.functional import (
     softplus,
     softplus_,
 )
+from softplus.init import calculate_gain, centering, looks_linear_
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 from softplus.patch import patch
+from softplus.positive import SoftplusTransform, register_positive
 
 __all__ = [
     "BetaAnnealing",
     "LogSigmoid",
     "ShiftedSoftplus",
     "Softplus",
+    "SoftplusTransform",
+    "calculate_gain",
+    "centering",
     "harden",
     "inverse_softplus",
     "logsigmoid",
+    "looks_linear_",
     "patch",
+    "register_positive",
     "shifted_softplus",
     "softplus",
     "softplus_",
