@@ -27,7 +27,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
             variable = torch.ones((), dtype=torch.float64, device="cpu") * beta
             result = torch.ops.softplus.forward_at(input, variable, threshold)
         return result
-    return definition.softplus(input, beta, threshold)
+    return definition.softplus(_under_autocast(input), beta, threshold)
 
 
 def _standard(input: Tensor, beta: float | Tensor, threshold: float) -> Tensor:
@@ -51,12 +51,21 @@ def shifted_softplus(
     if _compiled_for_cpu(input) and _constant(beta) and _constant(shift):
         result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
         return result
-    return definition.shifted_softplus(input, beta, shift)
+    return definition.shifted_softplus(_under_autocast(input), beta, shift)
 
 
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return inverse_softplus of a checked call."""
-    return definition.inverse_softplus(input, beta)
+    return definition.inverse_softplus(_under_autocast(input), beta)
+
+
+def _under_autocast(input: Tensor) -> Tensor:
+    """Return the input as PyTorch's autocast gives it to softplus: on accelerators in float32."""
+    device = input.device.type
+    if device in ("cpu", "meta") or input.dtype == torch.float64:
+        return input
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return input.float() if autocast else input
 
 
 def _compiled_for_cpu(input: Tensor) -> bool:
