@@ -319,7 +319,7 @@ INLINE V softplus(V x, const Beta<V>& beta) {
     auto e = exponential<DIGITS, !UNIT>(v, low);
     V linear = max(V(0), x);
     if constexpr (UNIT && HAS_FMA) {
-      y = max(linear, e.scale) + (min(linear, e.scale) - log1p_gap(e.value()));
+      y = max(e.scale, linear) + (min(e.scale, linear) - log1p_gap(e.value()));  // NaN where linear is
       y = fma(e.scale, e.q, y);
     } else {
       V part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);

@@ -2,6 +2,7 @@
 #include "operators.h"
 
 #include <ATen/ATen.h>
+#include <ATen/EmptyTensor.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -41,11 +42,9 @@ Dtype dtype_of(const Tensor& tensor) {
 // Gradients of this many bytes do not fit into the cache together with their inputs: written around
 // it, they cost no reading of what they overwrite. Forward loses by it: 1.31 to 1.37 times ReLU
 // against 1.17.
-constexpr int64_t LARGE = int64_t(32) << 20;
+constexpr size_t LARGE = size_t(32) << 20;
 
-bool around_cache(const at::TensorIteratorBase& iterator) {
-  return iterator.numel() * iterator.element_size(0) >= LARGE;
-}
+bool around_cache(const Tensor& tensor) { return tensor.nbytes() >= LARGE; }
 
 template <size_t SIZE>
 void copy(const char* from, int64_t from_step, char* to, int64_t to_step, int64_t n) {
@@ -99,6 +98,26 @@ at::TensorIterator iterate(at::ArrayRef<Tensor> outputs, at::ArrayRef<Tensor> in
   return config.build();
 }
 
+// Contiguous tensors need no TensorIterator, which takes 0.6 microseconds: a call on 64 elements
+// costs 0.84 without and 1.42 with it, F.softplus 1.23.
+template <typename Kernel>
+void run_contiguous(const Tensor& like, const Kernel& kernel) {
+  const int64_t size = like.element_size();
+  at::parallel_for(
+      0, like.numel(), at::internal::GRAIN_SIZE,
+      [&](int64_t begin, int64_t end) { kernel(begin * size, end - begin); });
+}
+
+Tensor fresh(const Tensor& like) {
+  return at::detail::empty_cpu(
+      like.sizes(), like.scalar_type(), /*pin_memory=*/false, at::MemoryFormat::Contiguous);
+}
+
+const char* source(const Tensor& tensor) {
+  return static_cast<const char*>(tensor.const_data_ptr());
+}
+char* target(const Tensor& tensor) { return static_cast<char*>(tensor.mutable_data_ptr()); }
+
 }  // namespace
 
 // ---- CPU ----
@@ -120,36 +139,52 @@ Tensor backward_into(
   const Dtype dtype = dtype_of(saved);
   const auto kernel = of_output ? chosen().backward_of_output : chosen().backward_of_input;
   auto iterator = iterate({output}, {grad, saved});
-  const Parameters parameters{beta, threshold, 0, around_cache(iterator)};
+  const Parameters parameters{beta, threshold, 0, around_cache(saved)};
   run(iterator, [&](char** p, int64_t n) { kernel(dtype, p[1], p[2], p[0], n, parameters); });
   return iterator.output();
 }
 
 std::tuple<Tensor, Tensor> log_sigmoid_and_buffer(const Tensor& self) {
-  const Tensor input = self.contiguous();
-  const Tensor output = at::empty_like(input), buffer = at::empty_like(input);
+  const Tensor input = self.contiguous(), output = fresh(input), buffer = fresh(input);
   const Dtype dtype = dtype_of(input);
-  const int64_t size = input.element_size();
-  const char* const x = static_cast<const char*>(input.const_data_ptr());
-  char* const y = static_cast<char*>(output.mutable_data_ptr());
-  char* const z = static_cast<char*>(buffer.mutable_data_ptr());
-  const auto kernel = [&](int64_t begin, int64_t end) {
-    const int64_t start = begin * size;
-    chosen().log_sigmoid(dtype, x + start, y + start, z + start, end - begin, Parameters());
-  };
-  at::parallel_for(0, input.numel(), at::internal::GRAIN_SIZE, kernel);
+  const char* const x = source(input);
+  char *const y = target(output), *const z = target(buffer);
+  run_contiguous(input, [&](int64_t at, int64_t n) {
+    chosen().log_sigmoid(dtype, x + at, y + at, z + at, n, Parameters());
+  });
   return {output, buffer};
 }
 
 namespace {
 
 Tensor forward_cpu(const Tensor& input, double beta, double threshold) {
-  return forward_into(Tensor(), input, beta, threshold);
+  if (!input.is_contiguous()) return forward_into(Tensor(), input, beta, threshold);
+  const Tensor output = fresh(input);
+  const Dtype dtype = dtype_of(input);
+  const Parameters parameters{beta, threshold};
+  const char* const x = source(input);
+  char* const y = target(output);
+  run_contiguous(input, [&](int64_t at, int64_t n) {
+    chosen().forward(dtype, x + at, y + at, n, parameters);
+  });
+  return output;
 }
 
 Tensor backward_cpu(
     const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
-  return backward_into(Tensor(), grad, saved, beta, threshold, of_output);
+  if (!grad.is_contiguous() || !saved.is_contiguous() || grad.sizes() != saved.sizes() ||
+      grad.scalar_type() != saved.scalar_type())
+    return backward_into(Tensor(), grad, saved, beta, threshold, of_output);
+  const Tensor output = fresh(saved);
+  const Dtype dtype = dtype_of(saved);
+  const auto kernel = of_output ? chosen().backward_of_output : chosen().backward_of_input;
+  const Parameters parameters{beta, threshold, 0, around_cache(saved)};
+  const char *const g = source(grad), *const value = source(saved);
+  char* const to_x = target(output);
+  run_contiguous(saved, [&](int64_t at, int64_t n) {
+    kernel(dtype, g + at, value + at, to_x + at, n, parameters);
+  });
+  return output;
 }
 
 std::tuple<Tensor, Tensor> double_backward_cpu(
