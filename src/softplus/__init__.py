@@ -1,5 +1,6 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
+from softplus.convert import convert, find_sites
 from softplus.functional import (
     inverse_softplus,
     logsigmoid,
@@ -13,6 +14,8 @@ __all__ = [
     "LogSigmoid",
     "ShiftedSoftplus",
     "Softplus",
+    "convert",
+    "find_sites",
     "inverse_softplus",
     "logsigmoid",
     "shifted_softplus",
