@@ -63,7 +63,7 @@ class _Replacing(TorchFunctionMode):
         kwargs = kwargs or {}
         call = spellings.read(func, args, kwargs)
         if call is not None and call.input.is_floating_point():
-            attribute = self.attributes.get(_place(is_dynamo_compiling()))
+            attribute = self.attributes.get(_place(call.family, is_dynamo_compiling()))
             if attribute is not None:
                 activation = getattr(self.owner, attribute)
                 if call.inplace:
@@ -107,14 +107,14 @@ class Recording(TorchFunctionMode):
                 if file.startswith(_MODULES)
             ]
             owners = filter(None, map(_self_of, frames[user:]))
-            place = Place(files[user], frames[user].f_lineno)
+            place = Place(files[user], frames[user].f_lineno, call.family)
             self.seen.append(Seen(call, place, next(owners, None), next(iter(modules), None)))
         return func(*args, **kwargs)
 
 
 @assume_constant_result  # type: ignore[untyped-decorator]
-def _place(compiling: bool) -> Place | None:
-    """Return where the user's code makes the call in progress, None if it is a module's."""
+def _place(family: str, compiling: bool) -> Place | None:
+    """Return where the user's code makes the call in progress, None if a module makes it."""
     if compiling:
         # The frames are those of the compiler, which keeps a stack of what it traces.
         lines = [(frame.filename, frame.lineno) for frame in TracingContext.extract_stack()][::-1]
@@ -126,7 +126,7 @@ def _place(compiling: bool) -> Place | None:
         if file == __file__ or file.startswith(_MODULES):
             return None
         if not file.startswith(_LIBRARIES):
-            return Place(file, line or 0).short
+            return Place(file, line or 0, family).short
     return None
 
 

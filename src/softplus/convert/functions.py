@@ -13,7 +13,6 @@ from types import CellType, CodeType, FunctionType
 from typing import Any, TypeGuard
 
 UNKNOWN = object()
-_REWRITTEN = "<converted "
 
 
 class UnreadableError(Exception):
@@ -59,11 +58,6 @@ class Scope:
         return self._globals.get(name, UNKNOWN)
 
 
-def is_rewritten(file: str) -> bool:
-    """Whether code says to come from a file that `redefined` made up."""
-    return file.startswith(_REWRITTEN)
-
-
 def definition(function: FunctionType) -> ast.FunctionDef:
     """Return the definition of a function, parsed from its source.
 
@@ -90,30 +84,26 @@ def definition(function: FunctionType) -> ast.FunctionDef:
 
 
 def redefined(function: FunctionType, definition: ast.FunctionDef) -> FunctionType:
-    """Return the function with another definition, which tracebacks and debuggers show.
+    """Return the function with another definition: each line still at its place in the file.
+
+    What asks for its source, as `inspect` and TorchScript do, gets that of the new definition.
 
     Raises:
         UnreadableError: The definition cannot be written as source.
     """
+    tree = ast.fix_missing_locations(_in_place(function, definition))
     try:
-        source = ast.unparse(ast.fix_missing_locations(_in_place(function, definition)))
+        source = ast.unparse(tree)
     except ValueError as error:
         raise UnreadableError from error
-    # What inspects the source later, as TorchScript does, must see the one that runs.
-    file = f"{_REWRITTEN}{function.__qualname__} {zlib.crc32(source.encode()):x}>"
+    file = f"<converted {function.__qualname__} {zlib.crc32(source.encode()):x}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    code = _code(function, ast.parse(source), file)
     cells = _closure(function)
-    new = FunctionType(
-        code,
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        tuple(cells[name] for name in code.co_freevars),
-    )
-    new.__kwdefaults__ = function.__kwdefaults__
-    functools.update_wrapper(new, function)
-    del vars(new)["__wrapped__"]
+    new = _renewed(function, _code(function, tree, function.__code__.co_filename), cells)
+    shown = _renewed(function, _code(function, ast.parse(source), file), cells)
+    functools.update_wrapper(shown, function)
+    del vars(shown)["__wrapped__"]
+    functools.update_wrapper(new, shown)
     return new
 
 
@@ -127,22 +117,23 @@ def redecorated(function: FunctionType, new: FunctionType) -> FunctionType:
     if decorated is None:
         return new
     inside = redecorated(decorated, new)
-    cells = [
-        CellType(inside) if _contents(cell) is decorated else cell
-        for cell in function.__closure__ or ()
-    ]
-    if inside not in map(_contents, cells):
+    cells = {
+        name: CellType(inside) if _contents(cell) is decorated else cell
+        for name, cell in _closure(function).items()
+    }
+    if inside not in map(_contents, cells.values()):
         raise UnreadableError
-    outside = FunctionType(
-        function.__code__,
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        tuple(cells),
-    )
-    outside.__kwdefaults__ = function.__kwdefaults__
+    outside = _renewed(function, function.__code__, cells)
     functools.update_wrapper(outside, inside)
     return outside
+
+
+def _renewed(function: FunctionType, code: CodeType, cells: dict[str, CellType]) -> FunctionType:
+    closure = tuple(cells[name] for name in code.co_freevars)
+    defaults, name = function.__defaults__, function.__name__
+    new = FunctionType(code, function.__globals__, name, defaults, closure)
+    new.__kwdefaults__ = function.__kwdefaults__
+    return new
 
 
 def _closure(function: FunctionType) -> dict[str, CellType]:

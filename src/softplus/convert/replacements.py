@@ -90,14 +90,11 @@ def install(
             _put(changes, owner, found, module)
             if found.key is not None:
                 calls.setdefault(owner, []).append((found.key, found.attribute))
-            elif found.kind is Kind.RUNNING and found.place is not None:
-                places.setdefault(owner, {})[found.place.short] = found.attribute
+            elif found.kind is Kind.RUNNING:
+                for place in found.places:
+                    places.setdefault(owner, {})[place.short] = found.attribute
         for found in left if places else ():
-            # The module says itself that its call stays; else one around it, whose code is the
-            # same, would take the call for its own.
-            if found.kind is Kind.RUNNING and found.place is not None:
-                owner = model.get_submodule(found.owner)
-                places.setdefault(owner, {}).setdefault(found.place.short, None)
+            _leave(found, places.setdefault(model.get_submodule(found.owner), {}))
         for owner in calls | places:
             recipe = classes.recipe(type(owner)).extended(
                 calls.get(owner, []), places.get(owner, {})
@@ -147,6 +144,19 @@ def _put(changes: list[Change], owner: nn.Module, found: Found, module: nn.Modul
     if found.attribute == "activation" and "activation_relu_or_gelu" in attributes:
         # The fused operator of nn.TransformerEncoderLayer knows these two only.
         _set(changes, owner, "attributes", "activation_relu_or_gelu", 0)
+
+
+def _leave(found: Found, places: dict[source.Place, str | None]) -> None:
+    """Have a module say that a call stays, lest one around it, of the same code, replaces it."""
+    for place in found.places:
+        if found.kind is Kind.RUNNING:
+            places.setdefault(place.short, None)
+        elif found.kind is Kind.SOURCE and places.get(place.short) is not None:
+            raise ValueError(
+                f"site {found.name!r} cannot stay: it is on line {place.line} of {place.file} with "
+                f"site {places[place.short]!r}, which is replaced while the model runs, where lines "
+                "are all that tells them apart; replace both, or write them on lines of their own"
+            )
 
 
 def _runs_its_children(owner: nn.Module) -> bool:

@@ -51,7 +51,8 @@ class Found:
     """A site, and what replacing it takes.
 
     `owner` is the path of the module that has, or is to have, the `attribute`; `place` is where
-    source calls it, and `key` names a call that is to be rewritten.
+    source calls it, or the first of the lines up to `last` that may; `key` names a call that is to
+    be rewritten.
     """
 
     kind: Kind
@@ -60,7 +61,16 @@ class Found:
     call: spellings.Call
     place: source.Place | None = None
     key: source.Key | None = None
+    last: int = 0
     obstacle: str | None = None
+
+    @property
+    def places(self) -> list[source.Place]:
+        """Where the call may run."""
+        if self.place is None:
+            return []
+        lines = range(self.place.line, max(self.place.line, self.last) + 1)
+        return [self.place._replace(line=line) for line in lines]
 
     @property
     def name(self) -> str:
@@ -70,7 +80,7 @@ class Found:
     @property
     def site(self) -> Site:
         """What the user sees of it."""
-        file, line = self.place or (None, None)
+        file, line, _ = self.place or (None, None, None)
         return Site(self.name, self.call.family, self.call.spelling, file, line, self.obstacle)
 
 
@@ -120,7 +130,9 @@ def find(model: nn.Module, sample: Any = None) -> list[Found]:
                 name = _free(owner, path, each.call, found)
                 kind = Kind.RUNNING if each.key is None else Kind.SOURCE
                 obstacle = _obstacle(owner, kind)
-                found.append(Found(kind, path, name, each.call, each.place, each.key, obstacle))
+                found.append(
+                    Found(kind, path, name, each.call, each.place, each.key, each.last, obstacle)
+                )
     if sample is not None:
         _add_seen(model, found, sample)
     return found
@@ -139,7 +151,7 @@ def _caller(model: nn.Module, name: str) -> source.Place | None:
     """Return where source calls the member of that name, or else the nearest module that has it."""
     while name:
         path, _, attribute = name.rpartition(".")
-        cls: Any = type(model.get_submodule(path))
+        cls: Any = classes.original(model.get_submodule(path))
         place = _uses(cls).get(attribute)
         if place is not None:
             return place
@@ -187,22 +199,24 @@ def _add_seen(model: nn.Module, found: list[Found], sample: Any) -> None:
         trials.run(trial, sample)
     for seen in recording.seen:
         path = paths.get(seen.owner, "")
-        known = any(
-            (each.owner, each.place) == (path, seen.place)
-            for each in found
-            if each.kind in {Kind.SOURCE, Kind.RUNNING}
-        )
-        # Each call in a method that was rewritten has been read then.
-        if known or seen.module in paths or functions.is_rewritten(seen.place.file):
-            continue
         owner = model.get_submodule(path)
+        if seen.module in paths or any(_is_seen(each, path, seen) for each in found):
+            continue
         obstacle = _obstacle(owner, Kind.RUNNING)
         if seen.module is not None:
-            obstacle = (
-                "its module is none of the model's: make it an attribute or use nn.ModuleList"
-            )
+            paths[seen.module] = path
+            obstacle = "its module is none of the model's: keep it as an attribute or in a ModuleList"
         name = _free(owner, path, seen.call, found)
         found.append(Found(Kind.RUNNING, path, name, seen.call, seen.place, obstacle=obstacle))
+
+
+def _is_seen(found: Found, path: str, seen: calltime.Seen) -> bool:
+    """Whether a call that ran in the code of the module at a path is a site that is found."""
+    if found.owner != path or seen.module is not None or seen.place not in found.places:
+        return False
+    return found.kind is Kind.RUNNING or (
+        found.kind is Kind.SOURCE and found.call.spelling == seen.call.spelling
+    )
 
 
 def _obstacle(owner: nn.Module, kind: Kind) -> str | None:

@@ -32,24 +32,30 @@ class Key(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a call stands, as a running frame knows it too."""
+    """Where a call stands, as a running frame knows it too, and the family of the call."""
 
     file: str
     line: int
+    family: str = ""
 
     @property
     def short(self) -> "Place":
         """The same without folders, for a model may be loaded on another machine."""
-        return Place(Path(self.file).name, self.line)
+        return self._replace(file=Path(self.file).name)
 
 
 @dataclass(frozen=True)
 class SourceCall:
-    """A call of an activation in source, and where; without a key, it cannot be rewritten there."""
+    """A call of an activation in source, and where; without a key, it cannot be rewritten there.
+
+    Where it was read in bytecode, which shows a name and not what becomes of it, the call may run
+    on any line up to `last`.
+    """
 
     call: spellings.Call
     place: Place
     key: Key | None = None
+    last: int = 0
 
 
 def methods(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
@@ -120,11 +126,7 @@ def calls(cls: type, more: Iterable[FunctionType] = ()) -> list[SourceCall]:
             functions.redecorated(function, inner)
             found += _Reader(inner, cls, is_method=is_method).calls
         except UnreadableError:
-            found += [
-                SourceCall(spellings.named(name), place)
-                for name, of_first, place in loads(inner)
-                if name in spellings.NAMES and not of_first
-            ]
+            found += _mentions(inner, is_method=is_method)
     return found
 
 
@@ -147,6 +149,24 @@ def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str,
     if missing:
         raise KeyError(*missing)
     return found
+
+
+def _mentions(function: FunctionType, *, is_method: bool) -> Iterator[SourceCall]:
+    """Yield what the bytecode of a function shows of its calls, one of a family to a line."""
+    scope = functions.Scope(function)
+    found: dict[Place, spellings.Call] = {}
+    for name, of_first, place in loads(function):
+        # An attribute of self is no call of a function.
+        of_self = is_method and of_first
+        call = None if of_self else spellings.named(name, scope[name])
+        if call is not None:
+            found.setdefault(place._replace(family=call.family), call)
+    lines = {line for code in functions.codes(function.__code__) for *_, line in code.co_lines()}
+    last = max(filter(None, lines))
+    for place in sorted(found):
+        later = [other.line for other in found if other.family == place.family]
+        end = min((line for line in later if line > place.line), default=last + 1)
+        yield SourceCall(found[place], place, last=end - 1)
 
 
 def _reached(function: FunctionType, cls: type) -> list[Any]:
@@ -180,13 +200,12 @@ class _Reader(ast.NodeTransformer):
         self._function, self._cls, self._attributes = function, cls, attributes or {}
         self._scope = functions.Scope(function)
         self._imports = dict(_imports(self.definition))
-        self._first = next(iter(function.__code__.co_varnames), None)
-        self._is_method = is_method
-        if is_method and (function.__code__.co_argcount < 1 or self._is_bound_again()):
+        self._self = next(iter(function.__code__.co_varnames), "") if is_method else None
+        if is_method and (function.__code__.co_argcount < 1 or self._self_is_bound_again()):
             raise UnreadableError
         self.definition.body = [self.visit(statement) for statement in self.definition.body]
 
-    def _is_bound_again(self) -> bool:
+    def _self_is_bound_again(self) -> bool:
         """Whether `self` may stand for another thing somewhere in the method."""
         nodes = [node for statement in self.definition.body for node in ast.walk(statement)]
         names = {node.arg for node in nodes if isinstance(node, ast.arg)} | {
@@ -194,7 +213,7 @@ class _Reader(ast.NodeTransformer):
             for node in nodes
             if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
         }
-        return self._first in names
+        return self._self in names
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if self._call(node) is None:
@@ -204,7 +223,9 @@ class _Reader(ast.NodeTransformer):
         if isinstance(node.func, ast.Attribute):
             node.func.value = self.visit(node.func.value)
         call = self._call(node)
-        return node if call is None else self._activation(node, call, node.func.end_lineno)
+        if call is None:
+            return node
+        return ast.copy_location(self._activation(node, call, node.func.end_lineno), node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         return self._mention(node)
@@ -217,16 +238,16 @@ class _Reader(ast.NodeTransformer):
         call = spellings.read(self._value(node), [None], {})
         if call is None or not isinstance(node.ctx, ast.Load):
             return self.generic_visit(node)
-        return self._activation(node, call, node.end_lineno)
+        return ast.copy_location(self._activation(node, call, node.end_lineno), node)
 
     def _activation(self, node: ast.expr, call: spellings.Call, line: int | None) -> ast.expr:
         name, number = self._function.__qualname__, len(self.calls)
-        key = Key(name, number, call.spelling) if self._is_method else None
-        place = Place(self._function.__code__.co_filename, line or 0)
+        key = None if self._self is None else Key(name, number, call.spelling)
+        place = Place(self._function.__code__.co_filename, line or 0, call.family)
         self.calls.append(SourceCall(call, place, key))
         if key is None or key not in self._attributes:
             return node
-        owner = ast.Name(str(self._first), ast.Load())
+        owner = ast.Name(str(self._self), ast.Load())
         activation = ast.Attribute(owner, self._attributes[key], ast.Load())
         if call.input is None:
             return activation
@@ -245,7 +266,7 @@ class _Reader(ast.NodeTransformer):
         if function is UNKNOWN and isinstance(node.func, ast.Attribute):
             # A method of something computed here, which is a tensor unless it is self.
             of = node.func.value
-            if self._value(of) is UNKNOWN and ast.unparse(of) != self._first:
+            if self._value(of) is UNKNOWN and ast.unparse(of) != self._self:
                 function = spellings.METHODS.get(node.func.attr, UNKNOWN)
                 arguments = [of, *arguments]
         call = spellings.read(function, arguments, keywords)
@@ -263,7 +284,7 @@ class _Reader(ast.NodeTransformer):
             value = self._imports.get(node.id, self._scope[node.id])
         elif isinstance(node, ast.Attribute):
             holder = self._value(node.value)
-            if isinstance(node.value, ast.Name) and node.value.id == self._first:
+            if isinstance(node.value, ast.Name) and node.value.id == self._self:
                 value = _static_method(self._cls, node.attr)
             elif isinstance(holder, (ModuleType, type)):
                 value = getattr(holder, node.attr, UNKNOWN)

@@ -121,9 +121,12 @@ def is_activation(function: object) -> bool:
     return function in _FUNCTIONS
 
 
-def named(name: str) -> Call:
-    """Return the call that a name in bytecode may stand for."""
-    return _call(NAMES[name]._replace(spelling=name), {})
+def named(name: str, value: Any) -> Call | None:
+    """Return the call that loading a name may lead to, which may stand for a value."""
+    known = _FUNCTIONS.get(value) if isinstance(value, Hashable) else None
+    if known is None and name in NAMES:
+        known = NAMES[name]._replace(spelling=name)
+    return None if known is None else _call(known, {})
 
 
 def of(family: str) -> list[str]:
