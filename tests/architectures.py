@@ -1,4 +1,4 @@
-"""Small networks as users write them, each also built by hand with an activation of one's choice."""
+"""Small networks as users write them, and by hand with an activation of one's choice."""
 
 from collections.abc import Callable
 

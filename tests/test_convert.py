@@ -1,11 +1,13 @@
-"""Converted models: every spelling of ReLU found and replaced, and everything else left as it was."""
+"""Converted models: every spelling of ReLU found and replaced, everything else left alone."""
 
 import copy
+import importlib
 import inspect
 import io
 import math
 import pickle
 import re
+import sys
 import textwrap
 from contextlib import nullcontext
 from functools import partial
@@ -179,7 +181,7 @@ class Spellings(Linears):
         def inside(y):
             return F.relu(y)
 
-        return inside(x) + (lambda y: y.relu())(x)
+        return inside(x) + (lambda y: y.relu())(x)  # noqa: PLC3002 -- it is what is tested
 
     def in_a_branch(self, x):
         if x.sum() > 0:
@@ -190,7 +192,6 @@ class Spellings(Linears):
         while x.sum() < 3:
             x = F.relu(x) + 0.1
         return x
-
 
 
 SPELLINGS = {
@@ -238,10 +239,9 @@ class Everywhere(TorchFunctionMode):
         kwargs = kwargs or {}
         if func not in self.RELUS and getattr(func, "__name__", "") not in self.CLAMPS:
             return func(*args, **kwargs)
-        (input, *others) = (*args, *kwargs.values())
+        (x, *others) = (*args, *kwargs.values())
         in_place = func.__name__.endswith("_") or (func is F.relu and others == [True])
-        result = softplus(input, 10)
-        return input.copy_(result) if in_place else result
+        return x.copy_(softplus(x, 10)) if in_place else softplus(x, 10)
 
 
 def gradients(y: Tensor, model: nn.Module) -> tuple[Tensor, ...]:
@@ -280,7 +280,9 @@ def test_the_sites_of_calls_by_spelling_and_line():
         assert site.obstacle is None
         function = site.spelling.removeprefix("x").split("(")[0].split(".")[-1]
         assert function in lines[site.line - first] or "activate" in lines[site.line - first]
-        above = [line for line in lines[: site.line - first] if "    def " in line and "self" in line]
+        above = [
+            line for line in lines[: site.line - first] if "    def " in line and "self" in line
+        ]
         method = above[-1].split("def ")[1].split("(")[0]
         found.setdefault(method, []).append(site.spelling)
     assert found == SPELLINGS
@@ -393,7 +395,7 @@ def test_a_module_outside_of_the_model_is_no_site_that_can_be_replaced():
     x = sample(3, 4)
     assert names(Model()) == ["relu"]
     assert names(Model(), x) == ["relu", "relu_1"]
-    with pytest.raises(ValueError, match="'relu_1'.*its module is none of the model's"):
+    with pytest.raises(ValueError, match=r"'relu_1'.*its module is none of the"):
         convert(Model(), TEN, sample=x)
     assert same(
         convert(Model(), TEN, sample=x, exclude="relu_1")(x),
@@ -721,7 +723,7 @@ class Branches(Linears):
 
     def forward(self, x):
         large = x.sum() > 0 if self.data else x.shape[0] > 2
-        if large:
+        if large:  # noqa: SIM108 -- two statements, each with a call
             x = F.relu(self.first(x))
         else:
             x = self.second(x).clamp(min=0)
@@ -801,7 +803,7 @@ def test_traces_as_before():
         converted = convert(typed(inspect.getsource(Straight))() if at_call_time else model, TEN)
         torch.testing.assert_close(torch.jit.trace(converted, (x,))(-x), converted(-x))
         if at_call_time:
-            with pytest.raises(NotImplementedError, match="fx.symbolic_trace cannot follow that"):
+            with pytest.raises(NotImplementedError, match=r"fx\.symbolic_trace cannot follow"):
                 torch.fx.symbolic_trace(converted)
         else:
             traced = torch.fx.symbolic_trace(converted)
@@ -868,5 +870,546 @@ def test_what_backward_computes_once_more_is_not_replaced_at_call_time():
 def test_a_forward_of_the_instance_is_past_its_class():
     model = Parent()
     model.forward = model.encode
-    with pytest.raises(ValueError, match="site 'relu'.*the module has a forward of its own"):
+    with pytest.raises(ValueError, match=r"site 'relu'.*a forward of its own"):
         convert(model, TEN)
+
+
+def test_two_calls_on_a_line_that_only_lines_tell_apart():
+    class Model(Linears):
+        def __init__(self):
+            super().__init__()
+            self.functions = [F.relu]
+
+        def forward(self, x):
+            return F.relu(self.functions[0](self.first(x)) - 0.1)
+
+    model, x = Model(), sample(3, 4)
+    model.functions = [lambda x: x]
+    assert names(model, x) == ["relu"]
+    model.functions = [torch.relu]
+    assert names(model, x) == ["relu", "relu_1"]
+    assert_replaced(convert(model, TEN, sample=x), model, x)
+    with pytest.raises(ValueError, match="site 'relu' cannot stay: on line"):
+        convert(model, TEN, sample=x, exclude="relu")
+
+
+# Against the same networks built by hand
+
+
+def assert_built_alike(converted: nn.Module, by_hand: nn.Module, *inputs: Tensor) -> None:
+    """Assert equal outputs and gradients in training mode, and then equal outputs in eval mode."""
+    results = []
+    for module in (converted, by_hand):
+        y = module.train()(*inputs)
+        results.append([y, *gradients(y, module), module.eval()(*inputs)])
+    for result, expected in zip(*results, strict=True):
+        assert torch.equal(result, expected)
+
+
+ARCHITECTURES = {
+    "ResNet": (lambda: ResNet(lambda: nn.ReLU(inplace=True)), ResNet, 4),
+    "VGG": (lambda: vgg(nn.ReLU), vgg, 4),
+    "U-Net": (UNet, UNetByHand, 8),
+}
+REPLACEMENTS = {
+    "Softplus": lambda: Softplus(beta=10),
+    "ShiftedSoftplus": lambda: ShiftedSoftplus(beta=2),
+    "GELU": nn.GELU,
+}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_converted_network_is_the_one_built_by_hand(architecture, replacement, inplace):
+    build, by_hand, sites = ARCHITECTURES[architecture]
+    torch.manual_seed(0)
+    model = build()
+    expected = by_hand(REPLACEMENTS[replacement])
+    expected.load_state_dict(model.state_dict())
+    assert len(find_sites(model)) == sites
+    converted = convert(model, {"relu": REPLACEMENTS[replacement]()}, inplace=inplace)
+    assert (converted is model) is inplace
+    assert_built_alike(converted, expected, sample(4, 3, 8, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_inductor_compiles_a_converted_network(architecture):
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    converted = convert(ARCHITECTURES[architecture][0](), TEN)
+    x = sample(4, 3, 8, 8)
+    compiled = torch.compile(converted, fullgraph=True)
+    torch.testing.assert_close(compiled(x), converted(x), rtol=1e-4, atol=1e-5)
+
+
+# What stays
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS.values(), ids=REPLACEMENTS)
+def test_in_place_everything_else_stays_and_revert_restores_the_rest(replacement):
+    for model in (ResNet(lambda: nn.ReLU(inplace=True)), UNet(), transformer("relu"), Branches()):
+        parameters, keys = list(model.parameters()), list(model.state_dict())
+        before, kind, text = state_of(model), type(model), repr(model)
+        assert convert(model, {"relu": replacement()}, inplace=True) is model
+        assert list(map(id, model.parameters())) == list(map(id, parameters))
+        assert list(model.state_dict()) == keys
+        assert isinstance(model, kind)
+        assert type(model).__name__ == kind.__name__
+        assert not any(isinstance(module, nn.ReLU) for module in model.modules())
+        model.conversion.revert()
+        assert state_of(model) == before
+        assert repr(model) == text
+
+
+def test_the_original_of_a_copy_stays():
+    for model in (ResNet(nn.ReLU), UNet(), transformer("relu")):
+        before = state_of(model)
+        converted = convert(model, TEN, sample=None)
+        assert state_of(model) == before
+        ours = {parameter.data_ptr() for parameter in converted.parameters()}
+        assert not ours & {parameter.data_ptr() for parameter in model.parameters()}
+
+
+def test_an_optimizer_goes_on_training_a_model_converted_in_place():
+    model, x = UNet(), sample(2, 3, 8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    convert(model, TEN, inplace=True)
+    expected = UNetByHand(lambda: Softplus(beta=10))
+    expected.load_state_dict(model.state_dict())
+    for module, steps in (
+        (model, optimizer),
+        (expected, torch.optim.SGD(expected.parameters(), lr=0.1)),
+    ):
+        for _ in range(3):
+            steps.zero_grad()
+            module(x).square().mean().backward()
+            steps.step()
+    assert all(map(torch.equal, model.state_dict().values(), expected.state_dict().values()))
+
+
+def test_hooks_stay_and_their_handles_remove_them():
+    calls = []
+    model = nn.Sequential(Parent(), nn.ReLU())
+    handles = [
+        module.register_forward_hook(lambda module, *_: calls.append(type(module)))
+        for module in (model, model[0], model[0].first, model[1])
+    ]
+    handles.append(model[1].register_full_backward_hook(lambda *_: calls.append("backward")))
+    expected = [nn.Linear, Parent, Softplus, nn.Sequential, "backward"]
+    for converted in (convert(model, TEN), convert(model, TEN, inplace=True)):
+        calls.clear()
+        converted(sample(3, 4)).sum().backward()
+        assert [call if isinstance(call, str) else call.__name__ for call in calls] == [
+            call if isinstance(call, str) else call.__name__ for call in expected
+        ]
+    calls.clear()
+    for handle in handles:
+        handle.remove()
+    model(sample(3, 4)).sum().backward()
+    model.conversion.revert()
+    model(sample(3, 4)).sum().backward()
+    assert calls == []
+
+
+def test_each_site_gets_its_own_replacement():
+    template = Softplus(2, learnable=True)
+    model = nn.Sequential(Straight(), nn.ReLU())
+    converted = convert(model, {"relu": template})
+    assert list(converted.state_dict()) == [
+        *(key for key in model.state_dict()),
+        "0.relu.raw_beta",
+        "0.relu_1.raw_beta",
+        "1.raw_beta",
+    ]
+    raw = [module.raw_beta for module in converted.modules() if isinstance(module, Softplus)]
+    assert len({id(parameter) for parameter in [*raw, template.raw_beta]}) == 4
+    converted(sample(3, 4)).sum().backward()
+    assert all(parameter.grad is not None for parameter in raw)
+
+
+def test_a_replacement_lies_where_the_model_does_and_moves_with_it():
+    model = nn.Sequential(Straight(), nn.ReLU())
+    converted = convert(model.to("meta"), {"relu": Softplus(learnable=True)})
+    assert {parameter.device.type for parameter in converted.parameters()} == {"meta"}
+    converted = convert(Straight(), {"relu": Softplus(learnable=True)}).double()
+    assert converted(sample(3, 4).double()).dtype == torch.float64
+    assert converted.relu.raw_beta.dtype == torch.float64
+
+
+def test_a_replacement_has_the_mode_of_its_place():
+    for train in (False, True):
+        converted = convert(nn.Sequential(Straight(), nn.ReLU()).train(train), {"relu": nn.RReLU()})
+        assert {module.training for module in converted.modules()} == {train}
+        modules = list(converted.train(not train).modules())
+        assert {module.training for module in modules} == {not train}
+
+
+@each_mechanism
+def test_copies_and_pickles_of_a_converted_model(at_call_time, monkeypatch):
+    cls = Straight
+    if at_call_time:
+        cls = typed(inspect.getsource(Straight))
+        monkeypatch.setitem(globals(), "Straight", cls)  # where pickle looks for the class
+    x = sample(3, 4)
+    in_place = convert(nn.Sequential(cls(), nn.ReLU()), TEN, inplace=True)
+    for converted in (convert(nn.Sequential(cls(), nn.ReLU()), TEN), in_place):
+        saved = io.BytesIO()
+        torch.save(converted, saved)
+        saved.seek(0)
+        for other in (
+            copy.deepcopy(converted),
+            pickle.loads(pickle.dumps(converted)),  # noqa: S301 -- our own bytes
+            torch.load(saved, weights_only=False),
+        ):
+            assert type(other[0]) is type(converted[0])
+            assert same(other(x), converted(x))
+            assert other.conversion.sites == converted.conversion.sites
+            if converted is in_place:
+                other.conversion.revert()
+                assert type(other[0]) is cls
+                assert not same(other(x), converted(x))
+
+
+def test_a_pickle_whose_source_has_changed(tmp_path, monkeypatch):
+    file = tmp_path / "changing.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    text = """
+        from torch import nn
+
+        class Model(nn.Module):
+            def forward(self, x):
+                return x.relu()
+        """
+    file.write_text(textwrap.dedent(text))
+    module = importlib.import_module("changing")
+    pickled = pickle.dumps(convert(module.Model(), TEN))
+    file.write_text(textwrap.dedent(text).replace("x.relu()", "x.clamp(min=0)"))
+    importlib.invalidate_caches()
+    del sys.modules["changing"]
+    with pytest.raises(RuntimeError, match=exactly("the source of Model has changed since")):
+        pickle.loads(pickled)  # noqa: S301 -- our own bytes
+
+
+def test_a_source_that_is_not_what_runs_is_not_rewritten(tmp_path):
+    file = tmp_path / "edited.py"
+    text = "def forward(self, x):\n    return self.second(self.first(x).relu())\n"
+    scope = {}
+    exec(compile(text, str(file), "exec"), scope)  # noqa: S102 -- our own code
+    file.write_text(text.replace("second", "third"))
+    model = type("Edited", (Linears,), {"forward": scope["forward"]})()
+    assert_replaced(convert(model, TEN), model, sample(3, 4))
+
+
+def test_converted_twice_and_reverted_twice():
+    model, x = Straight(), sample(3, 4)
+    before = state_of(model)
+    first = convert(model, TEN, include="relu", inplace=True).conversion
+    assert names(model) == ["relu", "relu_1"]
+    assert [site.family for site in find_sites(model)] == ["softplus", "relu"]
+    convert(model, {"relu": Softplus(beta=3)}, inplace=True)
+    expected = softplus(softplus(model.first(x), 10), 3)
+    assert same(model(x), model.second(expected))
+    with pytest.raises(RuntimeError, match=exactly("the model was converted again since: call")):
+        first.revert()
+    model.conversion.revert()
+    assert model.conversion is first
+    first.revert()
+    assert state_of(model) == before
+    with pytest.raises(RuntimeError, match=exactly("there is nothing to revert")):
+        first.revert()
+
+
+def test_a_copy_has_nothing_to_revert():
+    with pytest.raises(RuntimeError, match=exactly("there is nothing to revert: the model is a")):
+        convert(Straight(), TEN).conversion.revert()
+
+
+def test_patterns():
+    model = ResNet(nn.ReLU)
+    for options, expected in (
+        ({"include": "layers.*"}, ["layers.0.relu", "layers.1.relu", "layers.2.relu"]),
+        ({"exclude": "layers.*"}, ["relu"]),
+        ({"include": ["relu", "layers.[01].*"], "exclude": ["*.0.*"]}, ["relu", "layers.1.relu"]),
+    ):
+        converted = convert(model, TEN, **options)
+        assert [site.name for site in converted.conversion.sites] == expected
+        for site in find_sites(model):
+            module = converted.get_submodule(site.name)
+            assert isinstance(module, Softplus if site.name in expected else nn.ReLU)
+
+
+# Softplus for Softplus, and the way back
+
+
+def test_a_model_that_uses_softplus_gets_this_packages():
+    class Model(Linears):
+        def __init__(self):
+            super().__init__()
+            self.beta, self.function = 3, F.softplus
+
+        def forward(self, x):
+            x = F.softplus(self.first(x), self.beta, threshold=10)
+            return self.function(F.softplus(x, beta=0.5)) - softplus(x, 7)
+
+    model = nn.Sequential(Model(), nn.Softplus(2, 15), Softplus(4, learnable=True))
+    converted = convert(model, {nn.Softplus: Softplus})
+    options = {
+        site.name: (converted.get_submodule(site.name).beta, site.spelling)
+        for site in converted.conversion.sites
+    }
+    assert options == {
+        "1": (2, "nn.Softplus"),
+        "0.function": (1.0, "F.softplus"),
+        "0.softplus": (3, "F.softplus"),
+        "0.softplus_1": (0.5, "F.softplus"),
+    }
+    assert (converted[1].threshold, converted[0].softplus.threshold) == (15, 10)
+    assert converted[2].raw_beta is not None
+    x = sample(3, 4).double()
+    torch.testing.assert_close(converted.double()(x), model.double()(x), rtol=1e-12, atol=0)
+    model[0].beta = torch.tensor(3.0)
+    with pytest.raises(ValueError, match=r"'0\.softplus'.*has a beta that is no"):
+        convert(model, {"softplus": Softplus})
+    assert isinstance(convert(model, {"softplus": nn.GELU})[0].softplus, nn.GELU)
+
+
+def test_back_to_relu():
+    x = sample(2, 3, 8, 8)
+    for replacement, key in ((Softplus(10), "softplus"), (ShiftedSoftplus(), ShiftedSoftplus)):
+        model = UNet()
+        back = convert(convert(model, {nn.ReLU: replacement}), {key: nn.ReLU()})
+        assert torch.equal(back.eval()(x), model.eval()(x))
+        kinds = {type(module) for module in back.modules()}
+        assert nn.ReLU in kinds
+        assert not kinds & {Softplus, ShiftedSoftplus}
+        assert back.up.relu.inplace
+
+
+def test_both_ways_at_once():
+    model, x = nn.Sequential(nn.ReLU(), nn.Softplus()), sample(3, 4)
+    swapped = convert(model, {"relu": Softplus, "softplus": nn.ReLU})
+    assert same(swapped(x), softplus(x).relu())
+
+
+# The smallest beta within a tolerance
+
+
+class Reused(Linears):
+    """An activation called three times, one called once, and one that the sample does not reach."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.dropout, self.norm = nn.ReLU(), nn.Dropout(), nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        x = self.dropout(F.relu(self.norm(self.first(x))))
+        for _ in range(3):
+            x = self.relu(self.second(x))
+        return {"out": (x, x.argmax())}
+
+    def unreached(self, x):
+        return x.relu()
+
+
+@pytest.mark.parametrize("tolerance", [1.0, 0.1, 1e-3])
+@pytest.mark.parametrize(
+    ("replacement", "function"),
+    [
+        (Softplus(), softplus),
+        (Softplus(99, learnable=True), softplus),
+        (ShiftedSoftplus(99), shifted_softplus),
+    ],
+    ids=["Softplus", "learnable", "ShiftedSoftplus"],
+)
+def test_the_smallest_beta_within_a_tolerance(tolerance, replacement, function):
+    model, x = Reused(), sample(20, 4)
+    before = state_of(model), {key: value.clone() for key, value in model.state_dict().items()}
+    converted = convert(model, {"relu": replacement}, tolerance=tolerance, sample=x)
+    assert state_of(model) == before[0]
+    assert all(map(torch.equal, model.state_dict().values(), before[1].values()))
+    conversion = converted.conversion
+    assert conversion.betas["relu_2"] == pytest.approx(math.log(2) / tolerance, rel=2e-3)
+    assert conversion.differences.keys() == {"relu", "relu_1"}
+    seen = {"relu": [], "relu_1": []}
+    for name, inputs in seen.items():
+        module = converted.get_submodule(name)
+        assert torch.as_tensor(module.beta).item() == pytest.approx(conversion.betas[name])
+        module.register_forward_pre_hook(lambda _, args, inputs=inputs: inputs.append(args[0]))
+    with torch.no_grad():
+        after = converted.eval()(x)["out"][0]
+        expected = (after - model.eval()(x)["out"][0]).abs().max()
+    assert conversion.difference == pytest.approx(float(expected))
+    for name, inputs in seen.items():
+        x = torch.cat(inputs)
+        beta, sure = conversion.betas[name], math.log(2) / tolerance
+        largest = float((function(x, beta) - x.relu()).abs().max())
+        assert largest == pytest.approx(conversion.differences[name], rel=1e-5)
+        assert largest <= tolerance
+        smaller = float((function(x, beta * 0.997) - x.relu()).abs().max())
+        assert smaller > tolerance * 0.999 or beta == pytest.approx(sure / 1000, rel=2e-3)
+
+
+@torch.no_grad()
+def test_a_sample_without_a_tolerance_measures_only():
+    model, x = Straight(), sample(3, 4)
+    conversion = convert(model, TEN, sample=(x,)).conversion
+    assert conversion.betas == {"relu": 10, "relu_1": 10}
+    y = model.first(x)
+    first = (softplus(y, 10) - y.relu()).abs().max()
+    assert conversion.differences["relu"] == pytest.approx(float(first))
+    whole = (convert(model, TEN)(x) - model(x)).abs().max()
+    assert conversion.difference == pytest.approx(float(whole))
+    assert convert(model, TEN, sample={"x": x}).conversion == conversion
+    assert convert(model, TEN).conversion.difference is None
+
+
+def test_a_sample_is_not_written_into():
+    x = sample(3, 4)
+    before = x.clone()
+    convert(nn.Sequential(nn.ReLU(inplace=True)), TEN, sample=x)
+    assert torch.equal(x, before)
+
+
+def test_extreme_samples():
+    for x in (torch.zeros(0, 4), torch.full((2, 4), math.inf), torch.full((2, 4), math.nan)):
+        conversion = convert(
+            nn.Sequential(nn.ReLU()), {"relu": Softplus}, sample=x, tolerance=0.1
+        ).conversion
+        assert conversion.betas["0"] == pytest.approx(math.log(2) / 0.1, rel=2e-3)
+        assert conversion.difference == 0
+    x = torch.zeros(2, 4)
+    conversion = convert(
+        nn.Sequential(nn.ReLU()).half(), {"relu": Softplus}, sample=x.half(), tolerance=0.1
+    ).conversion
+    assert 0.099 < conversion.difference <= 0.1
+
+
+# What is refused, and how
+
+
+def assert_refused(error, message, model, replacements, **options) -> None:
+    """Assert an error of a conversion in place that leaves the model as it was."""
+    before = state_of(model)
+    with pytest.raises(error, match=message):
+        convert(model, replacements, inplace=True, **options)
+    assert state_of(model) == before
+
+
+def test_no_site():
+    message = (
+        "no relu to replace was found in Linear; looked for nn.ReLU, F.relu, torch.relu, x.relu(), "
+        "torch.clamp(x, min=0), x.clamp(min=0), torch.clip(x, min=0), x.clip(min=0), "
+        "torch.clamp_min(x, 0), x.clamp_min(0), as modules, as function attributes and in the "
+        "source of its classes. Calls that reading does not show are found by a run: pass sample="
+    )
+    assert_refused(ValueError, exactly(message), nn.Linear(2, 2), TEN)
+    message = "no softplus to replace was found in Straight; looked for nn.Softplus, softplus."
+    assert_refused(ValueError, exactly(message), Straight(), {**TEN, "softplus": nn.ReLU()})
+    message = "no softplus to replace was found in Softplus"
+    assert_refused(ValueError, exactly(message), Softplus(), {"softplus": Softplus})
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (nn.ReLU, "site '' (nn.ReLU) cannot be replaced: it is the model itself: use the"),
+        (
+            lambda: nn.Sequential(nn.RNN(2, 2, nonlinearity="relu")),
+            "site '0' (nn.RNN(nonlinearity=\"relu\")) cannot be replaced: it is a part of one ope",
+        ),
+        (
+            lambda: nn.Sequential(nn.RNNCell(2, 2, nonlinearity="relu")),
+            "site '0' (nn.RNNCell(nonlinearity=\"relu\")) cannot be replaced",
+        ),
+        (
+            lambda: torch.fx.symbolic_trace(Straight()),
+            "site 'relu' (F.relu) cannot be replaced: fx writes this code from its graph",
+        ),
+    ],
+    ids=["model", "RNN", "RNNCell", "fx"],
+)
+def test_sites_that_cannot_be_replaced(build, message):
+    model = build()
+    obstacles = [site.obstacle for site in find_sites(model)]
+    assert all(obstacles)
+    assert_refused(ValueError, exactly(message), model, TEN)
+
+
+def test_a_site_that_cannot_be_replaced_may_be_left():
+    model = nn.Sequential(nn.ReLU(), nn.RNN(2, 2, nonlinearity="relu"), nn.RNN(2, 2))
+    assert names(model) == ["0", "1"]
+    assert isinstance(convert(model, TEN, exclude="1")[0], Softplus)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_is_no_site_that_can_be_replaced():
+    model = nn.Sequential(torch.jit.script(nn.Sequential(nn.ReLU(), nn.Linear(2, 2))), nn.ReLU())
+    assert [(site.name, site.spelling) for site in find_sites(model)] == [
+        ("1", "nn.ReLU"),
+        ("0", "TorchScript"),
+    ]
+    assert_refused(ValueError, exactly("site '0' (TorchScript) cannot be replaced"), model, TEN)
+
+
+@pytest.mark.parametrize(
+    ("replacements", "error", "message"),
+    [
+        ({}, TypeError, "replacements must be a mapping such as {'relu': Softplus()}, got {}"),
+        (Softplus(), TypeError, "replacements must be a mapping such as"),
+        ({"gelu": Softplus()}, ValueError, "replacements must have each of the keys 'relu' (or"),
+        ({nn.ReLU6: Softplus()}, ValueError, "replacements must have each of the keys"),
+        ({"relu": Softplus(), nn.ReLU: Softplus()}, ValueError, "replacements must have each"),
+        ({"relu": F.softplus}, TypeError, "the replacement of 'relu' must be a torch.nn.Module"),
+        ({"relu": "softplus"}, TypeError, "the replacement of 'relu' must be a torch.nn.Module"),
+        ({"relu": nn.Linear}, TypeError, "the replacement of 'relu' is a class that needs"),
+    ],
+)
+def test_refused_replacements(replacements, error, message):
+    assert_refused(error, exactly(message), Straight(), replacements)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"include": "layers.*"},
+            "include pattern 'layers.*' matches none of the sites relu, relu",
+        ),
+        ({"exclude": ["relu", "x"]}, "exclude pattern 'x' matches none of the sites relu, relu_1"),
+        ({"exclude": "*"}, "include and exclude leave none of the sites relu, relu_1"),
+        ({"tolerance": 0.1}, "tolerance needs a sample to measure on: pass sample=, or take the b"),
+        ({"tolerance": 0, "sample": 1}, "tolerance must be a positive finite number, got 0"),
+        ({"tolerance": math.nan, "sample": 1}, "tolerance must be a positive finite number"),
+    ],
+)
+def test_refused_options(options, message):
+    assert_refused(ValueError, exactly(message), Straight(), TEN, **options)
+
+
+@pytest.mark.parametrize(
+    "replacements",
+    [{"relu": nn.GELU()}, {"relu": ShiftedSoftplus(shift=0.5)}, {"softplus": nn.ReLU()}],
+)
+def test_a_tolerance_is_for_softplus_in_place_of_relu(replacements):
+    message = exactly("tolerance is how far Softplus may be from ReLU: it goes with")
+    model = nn.Sequential(Straight(), nn.Softplus())
+    assert_refused(ValueError, message, model, replacements, tolerance=0.1, sample=sample(3, 4))
+
+
+def test_refused_models():
+    with pytest.raises(TypeError, match=exactly("model must be a torch.nn.Module, got function")):
+        convert(F.relu, TEN)
+    model = Straight()
+    model.conversion = nn.Linear(2, 2)
+    assert_refused(
+        ValueError, exactly("model has an attribute `conversion` of its own"), model, TEN
+    )
+
+
+def test_a_sample_that_the_model_does_not_take_leaves_the_model_alone():
+    assert_refused(
+        RuntimeError, "shapes cannot be multiplied", Straight(), TEN, sample=sample(3, 5)
+    )

@@ -158,7 +158,7 @@ def convert(
         differences=differences,
         difference=difference,
         _model=target if inplace else None,
-        _changes=changes,
+        _changes=changes if inplace else [],
         _earlier=vars(target).get("conversion"),
     )
     return target
@@ -277,7 +277,7 @@ def _is_there(model: nn.Module, found: Found, value: Replacement) -> bool:
     if not isinstance(value, type):
         return False
     if found.kind is Kind.MODULE:
-        return found.obstacle is None and isinstance(model.get_submodule(found.name), value)
+        return isinstance(model.get_submodule(found.name), value)
     return issubclass(value, Softplus) and found.call.spelling.startswith("softplus.")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from softplus.convert import trials
 from softplus.convert.replacements import InPlace
-from softplus.modules import ShiftedSoftplus, Softplus
+from softplus.modules import Softplus
 
 Modules = Mapping[str, nn.Module]
 Original = Callable[[Tensor], Tensor]
@@ -29,12 +29,14 @@ _RUNS = 10
 
 def betas(modules: Modules) -> dict[str, float | list[float]]:
     """Return the beta of each module that has one; of a learnable one, its present value."""
-    found = {name: _inner(module) for name, module in modules.items()}
-    return {
-        name: module.beta.squeeze().tolist() if isinstance(module.beta, Tensor) else module.beta
-        for name, module in found.items()
-        if isinstance(module, (Softplus, ShiftedSoftplus))
-    }
+    found: dict[str, float | list[float]] = {}
+    for name, module in modules.items():
+        beta = getattr(_inner(module), "beta", None)
+        if isinstance(beta, Tensor) and not beta.is_meta:
+            found[name] = beta.squeeze().tolist()
+        elif isinstance(beta, (int, float)):
+            found[name] = beta
+    return found
 
 
 def set_beta(module: nn.Module, beta: float) -> None:

@@ -153,8 +153,8 @@ def _leave(found: Found, places: dict[source.Place, str | None]) -> None:
             places.setdefault(place.short, None)
         elif found.kind is Kind.SOURCE and places.get(place.short) is not None:
             raise ValueError(
-                f"site {found.name!r} cannot stay: it is on line {place.line} of {place.file} with "
-                f"site {places[place.short]!r}, which is replaced while the model runs, where lines "
+                f"site {found.name!r} cannot stay: on line {place.line} of {place.file} stands "
+                f"{places[place.short]!r} too, which is replaced while the model runs, when lines "
                 "are all that tells them apart; replace both, or write them on lines of their own"
             )
 

@@ -205,7 +205,9 @@ def _add_seen(model: nn.Module, found: list[Found], sample: Any) -> None:
         obstacle = _obstacle(owner, Kind.RUNNING)
         if seen.module is not None:
             paths[seen.module] = path
-            obstacle = "its module is none of the model's: keep it as an attribute or in a ModuleList"
+            obstacle = (
+                "its module is none of the model's: keep it as an attribute or in a ModuleList"
+            )
         name = _free(owner, path, seen.call, found)
         found.append(Found(Kind.RUNNING, path, name, seen.call, seen.place, obstacle=obstacle))
 
@@ -253,4 +255,4 @@ def _opaque(path: str, owner: nn.Module) -> Iterator[Found]:
             found = spellings.read(function, node.args, node.kwargs)
             if found is not None:
                 obstacle = "fx writes this code from its graph: convert the model before tracing it"
-                yield Found(Kind.MODULE, path, node.name, found, obstacle=obstacle)
+                yield Found(Kind.SOURCE, path, node.name, found, obstacle=obstacle)

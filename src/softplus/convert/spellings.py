@@ -35,7 +35,7 @@ class _Function(NamedTuple):
 
 _SOFTPLUS = ("input", "beta", "threshold")
 _SHIFTED = ("input", "beta", "shift")
-_FUNCTIONS: dict[Callable[..., Any], _Function] = {
+_FUNCTIONS: dict[Any, _Function] = {
     F.relu: _Function("relu", "relu", "F.relu", ("input", "inplace")),
     F.softplus: _Function("softplus", "softplus", "F.softplus", _SOFTPLUS),
     functional.softplus: _Function("softplus", "softplus", "softplus.softplus", _SOFTPLUS),
