@@ -1,6 +1,7 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
 from softplus.anneal import BetaAnnealing, harden
+from softplus.convert import convert, find_sites
 from softplus.functional import (
     inverse_softplus,
     logsigmoid,
@@ -21,6 +22,8 @@ __all__ = [
     "SoftplusTransform",
     "calculate_gain",
     "centering",
+    "convert",
+    "find_sites",
     "harden",
     "inverse_softplus",
     "logsigmoid",
