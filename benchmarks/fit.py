@@ -72,7 +72,7 @@ def short(value: float) -> str:
 
 
 def softplus_table(size: int, degree: int) -> None:
-    """2^-n softplus(n c + r) for n = 1 … 2 - size by index n mod size, the last one e^r; c = float(ln 2)."""
+    """2^-n softplus(n c + r) for n = 1 … 2 - size by index (n - 1) mod size, the last one e^r; c = float(ln 2)."""
     c = mpf(float(np.float32(LN2)))
     half = LN2 / 2 * mpf("1.0005")
     rows = np.zeros((degree + 2, size))
@@ -88,7 +88,7 @@ def softplus_table(size: int, degree: int) -> None:
             lambda r: value(r) - high - low, lambda r: 1 / value(r), -half,  # noqa: B023
             mpf("0.03") if n == 1 else half, range(1, degree + 1), np.float32,
         )  # fmt: skip
-        rows[:, n % size] = [low, high, *coefficients]
+        rows[:, (n - 1) % size] = [low, high, *coefficients]
         worst = max(worst, error)
     print(f"table of {size}, degree {degree}: error 2^{np.log2(worst):.1f}")
     for row in rows[0 if degree == 6 else 1 :]:

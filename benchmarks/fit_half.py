@@ -98,7 +98,7 @@ if __name__ == "__main__":
         rows = np.zeros((DEGREE + 2, size))
         for k in range(0, last - 1, -1):
             here = n <= k if k == last else n == k
-            rows[:, k % size], margin = entry(r[here], low[here], high[here], unit[here])
+            rows[:, (k - 1) % size], margin = entry(r[here], low[here], high[here], unit[here])
             print(f"n = {k}: margin {margin:.2f}", file=sys.stderr)
         print(f"table of {size}")
         for row in rows:

@@ -123,7 +123,8 @@ int main() {
         });
         hold("shifted", d, n, offset, 1, 1, [&](In in, In out) { k.shifted(d, in[0], out[0], n, p); });
         hold("inverse", d, n, offset, 1, 1, [&](In in, In out) { k.inverse(d, in[0], out[0], n, p); });
-        calls += 7;
+        hold("log-sigmoid", d, n, offset, 1, 2, [&](In in, In out) { k.log_sigmoid(d, in[0], out[0], out[1], n, p); });
+        calls += 8;
       }
     }
   }

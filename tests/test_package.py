@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import softplus
+from softplus.ops import cpu
 
 SOURCE = Path(softplus.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -26,7 +27,7 @@ LAYERS = [
     {"functional", "modules"},
     {"convert", "anneal", "init", "positive", "patch"},
     {"__init__", "__main__"},
-    {"lab"},
+    {"lab", "integrations"},
     {"cli"},
 ]
 FACE = 3
@@ -113,7 +114,12 @@ def test_the_lab_needs_what_its_extra_declares():
         if "extra ==" not in requirement or 'extra == "lab"' in requirement
     }
     assert "torch" in declared
-    used = {found.split(".")[0] for name in MODULES for found in imports(name)}
+    used = {
+        found.split(".")[0]
+        for name in MODULES
+        if not name.startswith("softplus.integrations.")
+        for found in imports(name)
+    }
     for top in used - set(sys.stdlib_module_names) - {"softplus", "triton"}:
         assert {name.lower() for name in distributions[top]} & declared, f"{top} is not declared"
 
@@ -200,13 +206,18 @@ def doctests() -> list[doctest.DocTest]:
     finder = doctest.DocTestFinder(exclude_empty=True)
     found = []
     for name in MODULES:
-        if name != "softplus.__main__":
+        # A module of `integrations` needs the library that it is named after.
+        library = name.removeprefix("softplus.integrations.")
+        absent = library != name and importlib.util.find_spec(library) is None
+        if name != "softplus.__main__" and not absent:
             found += finder.find(importlib.import_module(name))
     return [test for test in found if test.examples]
 
 
 @pytest.mark.parametrize("test", doctests(), ids=lambda test: test.name)
 def test_docstring_examples_run(test):
+    if cpu.absent is not None and test.name == "softplus.patch.patch":
+        pytest.skip("patch() needs the CPU kernels")
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     results = runner.run(test, out=report.append)

@@ -1,5 +1,7 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
+from softplus.anneal import BetaAnnealing, harden
+from softplus.convert import convert, find_sites
 from softplus.functional import (
     inverse_softplus,
     logsigmoid,
@@ -7,14 +9,27 @@ from softplus.functional import (
     softplus,
     softplus_,
 )
+from softplus.init import calculate_gain, centering, looks_linear_
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
+from softplus.patch import patch
+from softplus.positive import SoftplusTransform, register_positive
 
 __all__ = [
+    "BetaAnnealing",
     "LogSigmoid",
     "ShiftedSoftplus",
     "Softplus",
+    "SoftplusTransform",
+    "calculate_gain",
+    "centering",
+    "convert",
+    "find_sites",
+    "harden",
     "inverse_softplus",
     "logsigmoid",
+    "looks_linear_",
+    "patch",
+    "register_positive",
     "shifted_softplus",
     "softplus",
     "softplus_",

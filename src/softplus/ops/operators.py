@@ -42,11 +42,15 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
 def _double_backward(
     grad_grad: Tensor, grad: Tensor, saved: Tensor, *options: Any
 ) -> tuple[Tensor, Tensor]:
-    def backward(grad: Tensor, saved: Tensor) -> Tensor:
-        return definition.backward(grad, saved, *options)
+    *options_of_backward, to_input = options
 
-    result: tuple[Tensor, Tensor] = torch.func.vjp(backward, grad, saved)[1](grad_grad)
-    return result
+    def backward(grad: Tensor, saved: Tensor) -> Tensor:
+        return definition.backward(grad, saved, *options_of_backward)
+
+    to_grad: Tensor
+    to_grad, second = torch.func.vjp(backward, grad, saved)[1](grad_grad)
+    of_output = options_of_backward[-1]
+    return to_grad, backward(second, saved) if of_output and to_input else second
 
 
 # functorch can neither enter C++ autograd nor batch a kernel without a loop: at any of its levels

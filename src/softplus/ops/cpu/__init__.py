@@ -62,6 +62,16 @@ def use(name: str) -> None:
     _kernels.use(name)
 
 
+def patch() -> None:
+    """Put the kernels in the place of PyTorch's own, until `unpatch` has been called as often."""
+    _kernels.patch()
+
+
+def unpatch() -> None:
+    """Take one call of `patch` back."""
+    _kernels.unpatch()
+
+
 absent = _why_not()
 if absent is None:
     from softplus.ops.cpu import _kernels  # type: ignore[attr-defined]  # compiled

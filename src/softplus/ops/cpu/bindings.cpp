@@ -2,5 +2,6 @@
 // the time that compiling takes.
 #include "instruction_set.cpp"
 #include "operators.cpp"
+#include "patch.cpp"
 
 #include "entry.cpp"

@@ -1,10 +1,7 @@
 // The entry from Python: decides whether a call is a plain eager one, which the kernels serve.
 #include <ATen/Functions.h>
-#include <ATen/PythonTorchFunctionTLS.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
-#include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <cmath>
@@ -12,39 +9,19 @@
 
 #include "instruction_set.h"
 #include "operators.h"
+#include "patch.h"
+#include "plain.h"
 
 namespace softplus {
 namespace {
 
 using at::Tensor;
-using c10::DispatchKey;
-
-// What a plain dense tensor of any device and a plain call carry. Anything else (a functorch level,
-// a Python or fake tensor, an active mode, functionalization, a negated view) is for the
-// definition. Autocast leaves softplus alone on CPU, and elsewhere PyTorch's own softplus obeys it.
-const c10::DispatchKeySet PLAIN =
-    c10::DispatchKeySet(
-        {DispatchKey::Dense, DispatchKey::AutogradFunctionality, DispatchKey::ADInplaceOrView,
-         DispatchKey::BackendSelect}) |
-    c10::autocast_dispatch_keyset;
-
-bool plain(c10::DispatchKeySet keys) {
-  return ((keys - PLAIN).raw_repr() & ~c10::full_backend_mask) == 0;
-}
-
-bool plain_call() {
-  return !at::impl::torch_function_mode_enabled() && !torch::jit::tracer::isTracing() &&
-         plain(c10::impl::tls_local_dispatch_key_set().included_);
-}
 
 // The tensor if it is a torch.Tensor or torch.nn.Parameter itself, dense, of a dtype with kernels.
 const Tensor* plain_tensor(PyObject* object) {
   if (!THPVariable_CheckExact(object)) return nullptr;
   const Tensor& tensor = THPVariable_Unpack(object);
-  const auto type = tensor.scalar_type();
-  const bool taken = type == at::kFloat || type == at::kDouble || type == at::kBFloat16 ||
-                     type == at::kHalf;
-  return taken && plain(tensor.key_set()) && !tensor._fw_grad(0).defined() ? &tensor : nullptr;
+  return has_kernels(tensor.scalar_type()) && plain(tensor) ? &tensor : nullptr;
 }
 
 // A Python number, NaN for what is none: the Python side then says what is wrong with it.
@@ -56,9 +33,6 @@ double number(PyObject* object) {
   PyErr_Clear();  // no double is that large
   return std::numeric_limits<double>::quiet_NaN();
 }
-
-// Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
-bool ordinary_beta(double beta) { return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60; }
 
 // The Python object of the tensor that compute() returns, which other Python threads need not await.
 template <typename Compute>
@@ -154,4 +128,6 @@ PYBIND11_MODULE(_kernels, m) {
   m.def("available", softplus::available);
   m.def("chosen", [] { return softplus::chosen().name; });
   m.def("use", softplus::use);
+  m.def("patch", softplus::patch, pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def("unpatch", softplus::unpatch, pybind11::call_guard<pybind11::gil_scoped_release>());
 }

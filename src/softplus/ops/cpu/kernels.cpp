@@ -3,6 +3,8 @@
 // that no inline function of torch is ever compiled for an instruction set the CPU may lack.
 #include "kernels.h"
 
+#include <type_traits>
+
 #include "maths.h"
 
 namespace softplus {
@@ -41,7 +43,8 @@ struct BFloat16 {
   static INLINE void store(uint16_t* p, F x, bool around_cache) {
     I b = bits(x);
     b = b + ((b >> 16) & I(1)) + I(0x7fff);  // to nearest even; a NaN of these kernels stays one
-    put((Register<int32_t>::unaligned*)p, ((b.part[0] >> 16) & 0xffff) | (b.part[1] & int32_t(0xffff0000)), around_cache);
+    const Ints even = (Ints)((Register<uint32_t>::type)b.part[0] >> 16);
+    put((Register<int32_t>::unaligned*)p, even | (b.part[1] & int32_t(0xffff0000)), around_cache);
   }
 };
 
@@ -64,9 +67,11 @@ struct Float16 {
   }
   static INLINE void store(uint16_t* p, F x, bool around_cache) {
 #if defined(__AVX512F__)
-    __m256i half[2];
-    EACH half[k] = _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT);
-    put((Register<int32_t>::unaligned*)p, (Ints)_mm512_inserti64x4(_mm512_castsi256_si512(half[0]), half[1], 1), around_cache);
+    EACH {
+      const __m256i half = _mm512_cvtps_ph((__m512)x.part[k], _MM_FROUND_TO_NEAREST_INT);
+      if (around_cache) _mm256_stream_si256((__m256i*)p + k, half);
+      else _mm256_storeu_si256((__m256i*)p + k, half);
+    }
 #elif defined(__F16C__)
     __m128i half[2];
     EACH half[k] = _mm256_cvtps_ph((__m256)x.part[k], _MM_FROUND_TO_NEAREST_INT);
@@ -164,22 +169,32 @@ INLINE auto above(V x, const Parameters& p) {
   return V(T(p.threshold < 20 ? p.threshold : INFINITY)) < x * V(T(p.beta));
 }
 
+// Whether the forward pass of a storage type runs in double: the short cuts need FMA.
+template <class S> constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;
+
+// The type that it computes in
+template <class S> using Forward = std::conditional_t<BY_DOUBLE<S>, D, typename S::V>;
+
+// softplus(x), to be rounded once more where S is a half type
+template <class S, bool UNIT>
+INLINE typename S::V value(typename S::V x, const Beta<Forward<S>>& beta) {
+  if constexpr (BY_DOUBLE<S>)
+    return in_double(x, [&](D v) INLINE_LAMBDA {
+      D y = softplus<Digits::full, UNIT>(v, beta);
+      return S::DIGITS == Digits::half ? round_to_odd(y) : y;
+    });
+  else
+    return softplus<S::DIGITS, UNIT>(x, beta);
+}
+
 // What each kernel below is for one storage type S; UNIT is beta == 1 without an effective
 // threshold, which saves a quarter of the operations.
 template <class S, bool UNIT>
 void forward(const void* x, void* y, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;  // the short cuts need FMA
-  const Beta<V> beta(p.beta);
-  const Beta<D> beta_double(p.beta);
+  const Beta<Forward<S>> beta(UNIT ? 1 : p.beta);
   map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    if constexpr (BY_DOUBLE)
-      out[0] = in_double(in[0], [&](D v) INLINE_LAMBDA {
-        D y = softplus<Digits::full, UNIT>(v, beta_double);
-        return S::DIGITS == Digits::half ? round_to_odd(y) : y;
-      });
-    else
-      out[0] = softplus<S::DIGITS, UNIT>(in[0], beta);
+    out[0] = value<S, UNIT>(in[0], beta);
     if constexpr (!UNIT) out[0] = select(above(in[0], p), in[0], out[0]);
   });
 }
@@ -187,7 +202,7 @@ void forward(const void* x, void* y, int64_t n, const Parameters& p) {
 template <class S, bool UNIT>
 void backward_of_output(const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(p.beta);
+  const Beta<V> beta(UNIT ? 1 : p.beta);
   map<S, 2, 1>({g, y}, {gx}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
     out[0] = in[0] * derivative_of_output<S::DIGITS, UNIT>(in[1], beta).s;
   });
@@ -203,15 +218,17 @@ void backward_of_input(const void* g, const void* x, void* gx, int64_t n, const 
   });
 }
 
-template <class S>
+template <class S, bool UNIT>
 void double_backward_of_output(
     const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(p.beta);
+  const Beta<V> beta(UNIT ? 1 : p.beta);
   map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    auto d = derivative_of_output<S::DIGITS, false>(in[2], beta);
+    auto d = derivative_of_output<S::DIGITS, UNIT>(in[2], beta);
     out[0] = in[0] * d.s;
-    out[1] = product(in[0], in[1], flip_sign(d.curvature, beta.sign));
+    const V second = UNIT ? in[0] * d.curvature * in[1]
+                          : product(in[0], in[1], flip_sign(d.curvature, beta.sign));
+    out[1] = p.to_input ? second * d.s : second;
   });
 }
 
@@ -254,6 +271,17 @@ void inverse(const void* y, void* x, int64_t n, const Parameters& p) {
   });
 }
 
+template <class S>
+void log_sigmoid(const void* x, void* y, void* z, int64_t n, const Parameters& p) {
+  using V = typename S::V;
+  const Beta<Forward<S>> beta(1);
+  map<S, 1, 2>({x}, {y, z}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
+    out[0] = -value<S, true>(-in[0], beta);
+    V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), minus_abs(in[0]));
+    out[1] = exponential<S::DIGITS, false>(v, V(0)).value();
+  });
+}
+
 bool unit(const Parameters& p) { return p.beta == 1 && p.threshold >= 20; }
 
 }  // namespace
@@ -283,7 +311,11 @@ extern const Kernels ISA = {
     [](Dtype dtype, const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n,
        const Parameters& p) {
       FlushSubnormals flush;
-      each_dtype(dtype, [&](auto s) { double_backward_of_output<decltype(s)>(gg, g, y, to_g, to_y, n, p); });
+      each_dtype(dtype, [&](auto s) {
+        using S = decltype(s);
+        unit(p) ? double_backward_of_output<S, true>(gg, g, y, to_g, to_y, n, p)
+                : double_backward_of_output<S, false>(gg, g, y, to_g, to_y, n, p);
+      });
     },
     [](Dtype dtype, const void* gg, const void* g, const void* x, void* to_g, void* to_x, int64_t n,
        const Parameters& p) {
@@ -297,6 +329,10 @@ extern const Kernels ISA = {
     // Without flushing: the inverse of a subnormal is an ordinary number.
     [](Dtype dtype, const void* y, void* x, int64_t n, const Parameters& p) {
       each_dtype(dtype, [&](auto s) { inverse<decltype(s)>(y, x, n, p); });
+    },
+    [](Dtype dtype, const void* x, void* y, void* z, int64_t n, const Parameters& p) {
+      FlushSubnormals flush;
+      each_dtype(dtype, [&](auto s) { log_sigmoid<decltype(s)>(x, y, z, n, p); });
     },
 };
 

@@ -12,6 +12,7 @@ struct Parameters {
   double threshold = 20.0;  // below 20: x itself where beta*x exceeds it; 20 or more: exact
   double shift = 0.0;       // what shifted subtracts; NaN: ln2/beta, exact at 0
   bool around_cache = false;  // for results larger than the cache: store past it
+  bool to_input = false;  // of a double backward from the output: towards x, not towards y
 };
 
 // Every pointer is to n contiguous elements of the dtype; an output may be an input's own memory.
@@ -34,6 +35,8 @@ struct Kernels {
   void (*shifted)(Dtype, const void* x, void* y, int64_t n, const Parameters&);
   // x with softplus(x) = y
   void (*inverse)(Dtype, const void* y, void* x, int64_t n, const Parameters&);
+  // y = ln(sigmoid(x)) and z = e^(-|x|); no parameter but around_cache counts
+  void (*log_sigmoid)(Dtype, const void* x, void* y, void* z, int64_t n, const Parameters&);
 };
 
 // One for each instruction set compiled in; the CPU may lack it.

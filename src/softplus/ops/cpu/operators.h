@@ -3,12 +3,24 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cmath>
 #include <optional>
+#include <tuple>
 
 namespace softplus {
 
 // A threshold from which on the exact function is meant.
 constexpr double EXACT = 20.0;
+
+// Whether the kernels read and write a type.
+inline bool has_kernels(at::ScalarType type) {
+  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
+}
+
+// Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
+inline bool ordinary_beta(double beta) {
+  return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60;
+}
 
 // Whether backward needs the output alone; otherwise the input is saved.
 bool output_determines_gradient(at::ScalarType type, double threshold);
@@ -22,5 +34,16 @@ at::Tensor inverse(const at::Tensor& input, double beta);
 at::Tensor forward_in_place(const at::Tensor& input, double beta, double threshold);
 at::Tensor forward_out(
     const at::Tensor& output, const at::Tensor& input, double beta, double threshold);
+
+// The kernels below the dispatcher and autograd, over memory that the caller gives; where `output`
+// is undefined they make it. Arguments that do not fit together raise what PyTorch raises.
+at::Tensor forward_into(
+    const at::Tensor& output, const at::Tensor& input, double beta, double threshold);
+at::Tensor backward_into(
+    const at::Tensor& output, const at::Tensor& grad, const at::Tensor& saved, double beta,
+    double threshold, bool of_output);
+
+// ln(sigmoid(x)) and e^(-|x|), both contiguous.
+std::tuple<at::Tensor, at::Tensor> log_sigmoid_and_buffer(const at::Tensor& self);
 
 }  // namespace softplus

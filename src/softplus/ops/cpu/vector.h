@@ -142,6 +142,20 @@ INLINE void store(void* p, bool around_cache) const {
   friend INLINE Vector select(Mask<T> m, Vector a, Vector b) { EACH a.part[k] = choose(m.part[k], a.part[k], b.part[k]); return a; }
 };
 
+// Whether the mask holds for any element.
+template <class T> INLINE bool any(Mask<T> mask) {
+  static_assert(REGISTERS == 2);
+#if defined(__AVX512F__)
+  return !_kortestz_mask16_u8(mask.part[0], mask.part[1]);
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)(mask.part[0] | mask.part[1])) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps((__m128)(mask.part[0] | mask.part[1])) != 0;
+#else
+  return vmaxvq_u32((uint32x4_t)(mask.part[0] | mask.part[1])) != 0;
+#endif
+}
+
 using F = Vector<float>;
 using D = Vector<double>;
 using I = Vector<int32_t>;
@@ -151,6 +165,7 @@ template <class V> INLINE IntsOf<V> bits(V x) { return x.template bits<typename 
 template <class V> INLINE V of_bits(IntsOf<V> x) { return x.template bits<typename V::Type>(); }
 template <class V> INLINE V flip_sign(V x, V sign) { return of_bits<V>(bits(x) ^ bits(sign)); }  // sign: 0 or -0
 template <class V> INLINE V abs(V x) { return of_bits<V>(bits(x) & IntsOf<V>(~(typename IntsOf<V>::Type(1) << (8 * sizeof(typename V::Type) - 1)))); }
+template <class V> INLINE V minus_abs(V x) { return of_bits<V>(bits(x) | bits(V(typename V::Type(-0.0)))); }
 
 // a * b - product, exactly.
 template <class V> INLINE V product_error(V a, V b, V product) {

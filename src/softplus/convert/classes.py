@@ -1,0 +1,108 @@
+"""The class of a converted module: a subclass of its own that replaces calls of activations."""
+
+import copyreg
+import functools
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from softplus.convert import calltime, functions, source
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a converted class replaces by an attribute: calls in source, and calls at run time."""
+
+    original: type[nn.Module]
+    calls: tuple[tuple[source.Key, str], ...] = ()
+    places: tuple[tuple[source.Place, str | None], ...] = ()
+
+    def extended(
+        self, calls: Iterable[tuple[source.Key, str]], places: Mapping[source.Place, str | None]
+    ) -> "Recipe":
+        """Return the recipe with further calls and places."""
+        merged = {**dict(self.places), **places}
+        return Recipe(self.original, (*self.calls, *calls), tuple(merged.items()))
+
+
+def recipe(cls: type[nn.Module]) -> Recipe:
+    """Return how a class was made; an ordinary one is its own original."""
+    found: Recipe = getattr(cls, "_recipe", Recipe(cls))
+    return found
+
+
+def original(module: nn.Module) -> type[nn.Module]:
+    """Return the class of a module as the user wrote it."""
+    return recipe(type(module)).original
+
+
+@functools.cache
+def converted(recipe: Recipe) -> type[nn.Module]:
+    """Return the class that a recipe describes, each time the same one.
+
+    Raises:
+        RuntimeError: The source of the original is no longer the one that the recipe was made for.
+    """
+    cls = recipe.original
+    if not recipe.calls and not recipe.places:
+        return cls
+    own: dict[str, Any] = {}
+    inherited: dict[type, dict[str, Any]] = {}
+    for base, name, function in _rewritten(recipe):
+        # A method that super() leads to is overridden next to its own class.
+        first = next(holder for holder in cls.__mro__ if name in vars(holder))
+        (own if base is first else inherited.setdefault(base, {}))[name] = function
+    if recipe.places:
+        for name in dict.fromkeys(name for _, name, _ in source.methods(cls)):
+            method = own.get(name) or getattr(cls, name)
+            own[name] = calltime.under_mode(method, dict(recipe.places))
+    bases = [_subclass(base, (base,), inherited[base]) for base in cls.__mro__ if base in inherited]
+    members = {
+        "_recipe": recipe,
+        "__reduce_ex__": _reduce,
+        source.FLOATING_ONLY: staticmethod(_activate),
+    }
+    return _subclass(cls, (cls, *bases), own | members)
+
+
+def _rewritten(recipe: Recipe) -> list[tuple[type, str, Any]]:
+    try:
+        return source.rewritten(recipe.original, dict(recipe.calls))
+    except (functions.UnreadableError, LookupError) as error:
+        raise RuntimeError(
+            f"the source of {recipe.original.__qualname__} has changed since the model was "
+            "converted: build the model, load its state_dict, and convert it anew"
+        ) from error
+
+
+def _subclass(cls: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
+    names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(cls)(cls.__name__, bases, names | members)
+
+
+def _reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
+    """Pickle the recipe: a class made at run time cannot be found by its name."""
+    made = recipe(type(self))
+    reduced: Any = made.original.__reduce_ex__(self, max(protocol, 2))
+    if reduced[0] is not copyreg.__newobj__:  # type: ignore[attr-defined]  # what object returns
+        raise pickle.PicklingError(
+            f"{made.original.__qualname__} pickles itself in a way of its own, which would lose "
+            "the conversion: save the state_dict"
+        )
+    return _new, (made,), *reduced[2:]
+
+
+def _new(recipe: Recipe) -> nn.Module:
+    cls = converted(recipe)
+    return cls.__new__(cls)
+
+
+def _activate(activation: Callable[[Tensor], Tensor], input: Any) -> Any:
+    """Activate floating-point numbers; an index keeps the bound that its clamp gives it."""
+    if isinstance(input, Tensor) and not input.is_floating_point():
+        inplace = getattr(activation, "inplace", False)
+        return input.clamp_min_(0) if inplace else input.clamp_min(0)
+    return activation(input)

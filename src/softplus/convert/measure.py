@@ -1,0 +1,166 @@
+"""Converted models on a sample: the smallest betas that keep close to ReLU, and how close they are.
+
+Softplus exceeds ReLU by ln(1 + e^(-beta·|x|)) / beta: at most by ln2/beta, less for larger beta and
+|x|. Shifted by ln2/beta it stays below by ln2/beta minus that, which is most for the largest |x|.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softplus.convert import trials
+from softplus.convert.replacements import InPlace
+from softplus.modules import Softplus
+
+Modules = Mapping[str, nn.Module]
+Original = Callable[[Tensor], Tensor]
+
+# Where a sample has no value near zero, a tiny beta would do for it and for nothing else.
+_LEAST_SHARE = 1e-3
+# What the rounding of the model's own type may take of a tolerance.
+_ROUNDING_SHARE = 1e-3
+# Sites that run once settle in the first run; others rise from run to run, less each time.
+_RUNS = 10
+
+
+def betas(modules: Modules) -> dict[str, float | list[float]]:
+    """Return the beta of each module that has one; of a learnable one, its present value."""
+    found: dict[str, float | list[float]] = {}
+    for name, module in modules.items():
+        beta = getattr(_inner(module), "beta", None)
+        if isinstance(beta, Tensor) and not beta.is_meta:
+            found[name] = beta.squeeze().tolist()
+        elif isinstance(beta, (int, float)):
+            found[name] = beta
+    return found
+
+
+def set_beta(module: nn.Module, beta: float) -> None:
+    """Set the beta of a Softplus, learnable or not."""
+    module = _inner(module)
+    if isinstance(module.raw_beta, Tensor):
+        learnable: Any = Softplus(beta, learnable=True)
+        with torch.no_grad():
+            module.raw_beta.copy_(learnable.raw_beta)
+    else:
+        module.beta = beta  # type: ignore[assignment]  # no submodule
+
+
+def choose_betas(
+    model: nn.Module, modules: Modules, sample: Any, tolerance: float
+) -> dict[str, float]:
+    """Give each module the smallest beta that keeps its output within the tolerance of ReLU's.
+
+    One that the sample does not reach, or that does not settle, gets ln2/tolerance: that holds for
+    every input.
+    """
+    tolerance *= 1 - _ROUNDING_SHARE
+    sure = math.log(2) / tolerance
+    chosen = dict.fromkeys(modules, 0.0)
+    risen: set[str] = set()
+
+    def raise_beta(name: str, input: Tensor) -> None:
+        beta = _smallest_beta(_inner(modules[name]), input, tolerance, sure)
+        if beta > chosen[name]:
+            chosen[name] = beta
+            risen.add(name)
+            set_beta(modules[name], beta)
+
+    for _ in range(_RUNS):
+        risen.clear()
+        _watch(model, modules, sample, raise_beta)
+        if not risen:
+            break
+    for name, beta in chosen.items():
+        if name in risen or beta == 0:
+            chosen[name] = sure
+            set_beta(modules[name], sure)
+    return chosen
+
+
+def compare(
+    model: nn.Module, modules: Modules, originals: Mapping[str, Original], sample: Any
+) -> tuple[Any, dict[str, float]]:
+    """Return the output on a sample, and the largest difference of each module from its original.
+
+    The latter on what it receives there; a module that the sample does not reach has none.
+    """
+    largest: dict[str, float] = {}
+
+    def look(name: str, input: Tensor) -> None:
+        difference = modules[name].forward(input.clone()) - originals[name](input.clone())
+        largest[name] = max(largest.get(name, 0.0), _largest(difference))
+
+    compared = {name: module for name, module in modules.items() if name in originals}
+    return _watch(model, compared, sample, look), largest
+
+
+def largest_difference(first: Any, second: Any) -> float:
+    """Return the largest difference between the floating-point tensors of two outputs."""
+    pairs = zip(_tensors(first), _tensors(second), strict=True)
+    return max((_largest(one - other) for one, other in pairs), default=0.0)
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    return module.module if isinstance(module, InPlace) else module
+
+
+def _smallest_beta(module: nn.Module, input: Tensor, tolerance: float, sure: float) -> float:
+    """Return the smallest beta that holds for these inputs, 0 if there are none."""
+    sizes = input.detach().abs().double()
+    sizes = sizes[sizes.isfinite()]
+    if not len(sizes):
+        return 0.0
+    ends = torch.stack([sizes.min(), sizes.max(), -sizes.min(), -sizes.max()]).cpu()
+
+    def holds(beta: float) -> bool:
+        options = {"threshold": module.threshold} if isinstance(module, Softplus) else {}
+        new: Tensor = type(module)(beta, **options)(ends)
+        return _largest(new - ends.relu()) <= tolerance
+
+    low, high = _LEAST_SHARE * sure, sure
+    if holds(low):
+        return low
+    while high / low > 1 + _ROUNDING_SHARE:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _watch(
+    model: nn.Module, modules: Modules, sample: Any, look: Callable[[str, Tensor], None]
+) -> Any:
+    """Run a model on a sample, show what each module receives, and return the output."""
+
+    def hook(name: str, _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        look(name, *args, *kwargs.values())
+
+    handles = [
+        module.register_forward_pre_hook(partial(hook, name), with_kwargs=True)
+        for name, module in modules.items()
+    ]
+    try:
+        return trials.run(model, sample)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _largest(difference: Tensor) -> float:
+    # NaN is what two infinities differ by.
+    sizes = difference.abs().double().nan_to_num(nan=0.0)
+    return float(sizes.max()) if sizes.numel() else 0.0
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor) and output.is_floating_point():
+        yield output
+    elif isinstance(output, Mapping):
+        yield from _tensors(list(output.values()))
+    elif isinstance(output, (list, tuple)):
+        for part in output:
+            yield from _tensors(part)

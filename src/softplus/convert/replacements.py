@@ -1,0 +1,201 @@
+"""The modules that go to the sites of a model, how they get there, and how they go again."""
+
+import ast
+import copy
+import itertools
+import operator
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from softplus import functional
+from softplus.convert import classes, source
+from softplus.convert.sites import Found, Kind
+
+
+class InPlace(nn.Module):
+    """Writes what a module computes over its input: at a site in place, for one that cannot."""
+
+    inplace = True
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.overwrite(input, self.module)
+
+
+class Change(NamedTuple):
+    """What stood under a key of a module's submodules or attributes, if anything.
+
+    Or the recipe of its class.
+    """
+
+    module: nn.Module
+    where: Literal["submodules", "attributes", "class"]
+    key: str
+    before: tuple[Any, ...]
+
+
+def build(value: nn.Module | type[nn.Module], found: Found, model: nn.Module) -> nn.Module:
+    """Return the module for one site: a copy of `value`, or a new one of that class.
+
+    It works in place where the site did and only there, and lies where the parameters lie.
+
+    Raises:
+        ValueError: A new Softplus needs the beta of a call, and that is no number.
+    """
+    owner = model.get_submodule(found.owner)
+    if isinstance(value, nn.Module):
+        module = copy.deepcopy(value)
+    elif found.call.family == "softplus" and issubclass(value, nn.Softplus):
+        module = value(**_options(found, owner))
+    else:
+        module = value()
+    # A call that is replaced while the model runs is overwritten there.
+    inplace = found.call.inplace and found.kind is not Kind.RUNNING
+    if hasattr(module, "inplace"):
+        module.inplace = inplace  # type: ignore[assignment]  # no submodule
+    elif inplace:
+        module = InPlace(module)
+    module.train(owner.training)
+    if found.kind is Kind.MODULE:
+        # The very dicts of hooks: a handle that the user holds goes on removing its hook.
+        original = vars(model.get_submodule(found.name))
+        vars(module).update(
+            {key: hooks for key, hooks in original.items() if "hook" in key and hooks}
+        )
+    parameter = next(owner.parameters(), next(model.parameters(), None))
+    return module if parameter is None else module.to(parameter.device)
+
+
+def install(
+    model: nn.Module, plan: Iterable[tuple[Found, nn.Module]], left: Iterable[Found] = ()
+) -> list[Change]:
+    """Put modules to the sites of a model and return what that changed.
+
+    `left` are the sites that stay as they are.
+
+    Raises:
+        ValueError: A site cannot take its module; the model is as before.
+    """
+    changes: list[Change] = []
+    calls: dict[nn.Module, list[tuple[source.Key, str]]] = {}
+    places: dict[nn.Module, dict[source.Place, str | None]] = {}
+    try:
+        for found, module in plan:
+            owner = model.get_submodule(found.owner)
+            _put(changes, owner, found, module)
+            if found.key is not None:
+                calls.setdefault(owner, []).append((found.key, found.attribute))
+            elif found.kind is Kind.RUNNING:
+                for place in found.places:
+                    places.setdefault(owner, {})[place.short] = found.attribute
+        for found in left if places else ():
+            _leave(found, places.setdefault(model.get_submodule(found.owner), {}))
+        for owner in calls | places:
+            recipe = classes.recipe(type(owner)).extended(
+                calls.get(owner, []), places.get(owner, {})
+            )
+            changes.append(Change(owner, "class", "", (classes.recipe(type(owner)),)))
+            owner.__class__ = classes.converted(recipe)
+        for encoder in model.modules():
+            if isinstance(encoder, nn.TransformerEncoder) and not all(
+                getattr(layer, "activation_relu_or_gelu", 0) for layer in encoder.layers
+            ):
+                # It would hand its layers nested tensors, for which they have the fused ReLU alone.
+                _set(changes, encoder, "attributes", "use_nested_tensor", False)
+    except BaseException:
+        undo(changes)
+        raise
+    return changes
+
+
+def undo(changes: list[Change]) -> None:
+    """Put back what changes took, the last one first, and forget them."""
+    while changes:
+        module, where, key, before = changes.pop()
+        if where == "class":
+            module.__class__ = classes.converted(*before)
+        elif before:
+            _members(module, where)[key] = before[0]
+        else:
+            del _members(module, where)[key]
+
+
+def _put(changes: list[Change], owner: nn.Module, found: Found, module: nn.Module) -> None:
+    attributes = vars(owner)
+    if found.kind is Kind.MODULE:
+        registered = found.attribute not in attributes
+    else:
+        registered = not _runs_its_children(owner)
+    if not registered and any(True for _ in itertools.chain(module.parameters(), module.buffers())):
+        raise ValueError(
+            f"site {found.name!r} cannot take a module with parameters: {type(owner).__name__} "
+            "runs its submodules one after the other, so this one must stay outside of them; use "
+            "a replacement without parameters, or exclude the site"
+        )
+    if registered and found.attribute in attributes:
+        before = attributes.pop(found.attribute)
+        changes.append(Change(owner, "attributes", found.attribute, (before,)))
+    _set(changes, owner, "submodules" if registered else "attributes", found.attribute, module)
+    if found.attribute == "activation" and "activation_relu_or_gelu" in attributes:
+        # The fused operator of nn.TransformerEncoderLayer knows these two only.
+        _set(changes, owner, "attributes", "activation_relu_or_gelu", 0)
+
+
+def _leave(found: Found, places: dict[source.Place, str | None]) -> None:
+    """Have a module say that a call stays, lest one around it, of the same code, replaces it."""
+    for place in found.places:
+        if found.kind is Kind.RUNNING:
+            places.setdefault(place.short, None)
+        elif found.kind is Kind.SOURCE and places.get(place.short) is not None:
+            raise ValueError(
+                f"site {found.name!r} cannot stay: on line {place.line} of {place.file} stands "
+                f"{places[place.short]!r} too, which is replaced while the model runs, when lines "
+                "are all that tells them apart; replace both, or write them on lines of their own"
+            )
+
+
+def _runs_its_children(owner: nn.Module) -> bool:
+    """Whether a further submodule would change what a module computes."""
+    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+    names = source.names(classes.original(owner))
+    return isinstance(owner, containers) or not names.isdisjoint(
+        {"children", "named_children", "_modules"}
+    )
+
+
+def _set(
+    changes: list[Change],
+    module: nn.Module,
+    where: Literal["submodules", "attributes"],
+    key: str,
+    value: Any,
+) -> None:
+    members = _members(module, where)
+    changes.append(Change(module, where, key, (members[key],) if key in members else ()))
+    members[key] = value
+
+
+def _members(module: nn.Module, where: str) -> dict[str, Any]:
+    # Past nn.Module's own setter, which would take a module for a submodule.
+    return vars(module)["_modules"] if where == "submodules" else vars(module)
+
+
+def _options(found: Found, owner: nn.Module) -> dict[str, float]:
+    """Return beta and threshold of a Softplus: numbers, or attributes of self that are."""
+    numbers: dict[str, float] = {}
+    for name, value in found.call.options.items():
+        number = value
+        if isinstance(value, ast.expr) and ast.unparse(value).startswith("self."):
+            number = operator.attrgetter(ast.unparse(value).removeprefix("self."))(owner)
+        if type(number) not in {int, float}:
+            raise ValueError(
+                f"site {found.name!r} ({found.call.spelling}) has a {name} that is no number yet: "
+                "map to an instance with the beta that you want, or exclude the site"
+            )
+        numbers[name] = number
+    return numbers

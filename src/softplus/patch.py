@@ -1,0 +1,76 @@
+"""Existing code on these kernels by one line: PyTorch's own functions, overridden on CPU."""
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from softplus.ops import cpu
+
+
+class Patch:
+    """What `patch()` returns: leaving its `with` block, or `remove()`, takes it back."""
+
+    def __init__(self) -> None:
+        cpu.patch()
+        self._removed = threading.Lock()  # held once it is: of several threads one is the first
+
+    def remove(self) -> None:
+        """Take the patch back; any further call does nothing."""
+        if self._removed.acquire(blocking=False):
+            cpu.unpatch()
+
+    def __enter__(self) -> Self:
+        if self._removed.locked():
+            raise RuntimeError(
+                "this patch was removed and is not in force: write `with patch():` anew"
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+
+def patch() -> Patch:
+    """Run PyTorch's own softplus and logsigmoid on this package's CPU kernels, in all code.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softplus())
+    >>> with patch():
+    ...     model(torch.zeros(2, 4)).sum().backward()
+
+    As a function it holds from the call on, to the end of the process or to `remove()`:
+
+    >>> patched = patch()
+    >>> patched.remove()
+
+    It overrides the CPU kernels behind `torch.nn.functional.softplus`, `logsigmoid` and their
+    backwards in PyTorch's dispatcher. So it reaches whoever calls them: modules that exist already,
+    names bound by `from torch.nn.functional import softplus`, scripted code, other threads,
+    `torch.func` and PyTorch's own functions (`binary_cross_entropy_with_logits` is one).
+    `torch.nn.Softplus` stays the class it is. Patches nest and overlap, in any number of threads:
+    when the last is taken back, PyTorch's kernels are in force again, and a graph recorded under a
+    patch runs backward without it.
+
+    Dtypes: float32, float64, bfloat16 and float16, in any strides. Everything else runs as before:
+    other dtypes, devices other than the CPU, code that `torch.compile` generates, other processes
+    unless forked (a data loader's spawned workers call `patch()` themselves).
+
+    Results keep the bounds of `softplus.softplus`, so they are not PyTorch's bits. A threshold of
+    20 (PyTorch's default) or more is the exact function; a smaller one reverts to x as PyTorch
+    does. Backward keeps what PyTorch's keeps, the input, so that the result may be changed in place
+    afterwards; double backward is PyTorch's own formula.
+
+    Raises:
+        RuntimeError: There are no compiled kernels here; `python -m softplus` says why.
+    """
+    if cpu.absent is not None:
+        raise RuntimeError(
+            f"patch() needs this package's compiled kernels: {cpu.absent}; `python -m softplus` "
+            "says what is live"
+        )
+    return Patch()
