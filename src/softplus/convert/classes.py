@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from softplus.convert import calltime, functions, source
+from softplus.convert import calltime, functions, source, spellings
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,24 @@ class Recipe:
         """Return the recipe with further calls and places."""
         merged = {**dict(self.places), **places}
         return Recipe(self.original, (*self.calls, *calls), tuple(merged.items()))
+
+    def activations(self, module: nn.Module) -> list[nn.Module]:
+        """Return what stands in a converted module for the calls of its original."""
+        return [module.get_submodule(name) for name in self._attributes()]
+
+    def is_of_relu(self) -> bool:
+        """Whether the calls that are replaced are all of ReLU."""
+        families = {spellings.family_of(key.spelling) for key, _ in self.calls}
+        return families | {place.family for place, name in self.places if name} <= {"relu"}
+
+    def undo(self, module: nn.Module) -> None:
+        """Give a converted module its own class back, whose code calls for itself."""
+        for name in self._attributes():
+            delattr(module, name)
+        module.__class__ = self.original
+
+    def _attributes(self) -> list[str]:
+        return list(dict.fromkeys(name for _, name in (*self.calls, *self.places) if name))
 
 
 def recipe(cls: type[nn.Module]) -> Recipe:
