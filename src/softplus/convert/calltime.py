@@ -34,7 +34,7 @@ _LIBRARIES = (
 _MODULES = (f"{Path(nn.__file__).parent / 'modules'}{os.sep}", str(softplus_modules.__file__))
 
 
-def under_mode(method: FunctionType, attributes: Mapping[Place, str | None]) -> Callable[..., Any]:
+def under_mode(method: FunctionType, attributes: Mapping[Any, str | None]) -> Callable[..., Any]:
     """Return the method with the activations at these places replaced by attributes of self."""
 
     @functools.wraps(method)
@@ -53,7 +53,7 @@ def under_mode(method: FunctionType, attributes: Mapping[Place, str | None]) -> 
 class _Replacing(TorchFunctionMode):
     """Calls an attribute of the owner in place of an activation at a known place."""
 
-    def __init__(self, owner: nn.Module, attributes: Mapping[Place, str | None]) -> None:
+    def __init__(self, owner: nn.Module, attributes: Mapping[Any, str | None]) -> None:
         super().__init__()
         self.owner, self.attributes = owner, attributes
 
@@ -64,8 +64,8 @@ class _Replacing(TorchFunctionMode):
         kwargs = kwargs or {}
         call = spellings.read(func, args, kwargs)
         if call is not None and call.input.is_floating_point():
-            place = _place(call.family, is_dynamo_compiling())
-            attribute = None if place is None else self.attributes.get(place)
+            # No `place is None` between: the compiler would guard it, and fails to.
+            attribute = self.attributes.get(_place(call.family, is_dynamo_compiling()))
             if attribute is not None:
                 activation = getattr(self.owner, attribute)
                 if call.inplace:

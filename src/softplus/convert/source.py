@@ -65,15 +65,16 @@ class SourceCall:
 
 
 def methods(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
-    """Yield each function of the user's that runs as a method, and the class that holds it.
+    """Yield each function of the user's that runs as a method or property, and where it is held.
 
-    An overridden one does so only where super() leads to it.
+    An overridden one runs only where super() leads to it.
     """
     for name in dict.fromkeys(name for base in cls.__mro__ for name in vars(base)):
         if name.startswith("__") and name != "__call__":
             continue
         for base in (base for base in cls.__mro__ if name in vars(base)):
-            function = vars(base)[name]
+            member = vars(base)[name]
+            function = member.fget if isinstance(member, property) else member
             if not functions.is_users(function):
                 break
             yield base, name, function
@@ -89,22 +90,20 @@ def names(cls: type) -> set[str]:
     return found
 
 
-def loads(function: FunctionType) -> Iterator[tuple[str, bool, Place]]:
-    """Yield each name that a function loads, whether from its first argument, and where.
+def loads(function: FunctionType) -> Iterator[tuple[str, str | None, Place]]:
+    """Yield each name that a function loads, what was named just before it, and where.
 
-    The bytecode says so: no source is needed.
+    An attribute of `self` is a name after "self". The bytecode says so: no source is needed.
     """
-    first = next(iter(function.__code__.co_varnames), None)
     for code in functions.codes(function.__code__):
         before: Any = None
         for instruction in dis.get_instructions(code):
             if instruction.opname in {"LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME"}:
                 line = (instruction.positions and instruction.positions.lineno) or 0
-                place = Place(code.co_filename, line)
-                yield instruction.argval, first is not None and before == first, place
+                yield instruction.argval, before, Place(code.co_filename, line)
             # From Python 3.13 on, one instruction may load two variables.
-            before = instruction.argval
-            before = before[-1] if isinstance(before, tuple) and before else before
+            names = instruction.argval
+            before = names[-1] if isinstance(names, tuple) and names else names
 
 
 def calls(cls: type, more: Iterable[FunctionType] = ()) -> list[SourceCall]:
@@ -123,7 +122,13 @@ def calls(cls: type, more: Iterable[FunctionType] = ()) -> list[SourceCall]:
             continue
         seen.add(inner)
         reached = _reached(inner, cls)
-        waiting += [(value, False) for value in reached if functions.is_users(value)]
+        waiting += [
+            (value, False)
+            for value in reached
+            # What a model uses, and what that uses of its own package: not whole libraries.
+            if functions.is_users(value)
+            and (is_method or functions.package(value) == functions.package(inner))
+        ]
         if not any(map(spellings.is_activation, reached)) and not (
             spellings.NAMES.keys() & functions.Scope(inner).names
         ):
@@ -161,10 +166,12 @@ def _mentions(function: FunctionType, *, is_method: bool) -> Iterator[SourceCall
     """Yield what the bytecode of a function shows of its calls, one of a family to a line."""
     scope = functions.Scope(function)
     found: dict[Place, spellings.Call] = {}
-    for name, of_first, place in loads(function):
-        # An attribute of self is no call of a function.
-        of_self = is_method and of_first
-        call = None if of_self else spellings.named(name, scope[name])
+    for name, before, place in loads(function):
+        if is_method and before in function.__code__.co_varnames[:1]:
+            continue  # an attribute of self
+        holder = scope[str(before)]
+        value = getattr(holder, name, None) if isinstance(holder, ModuleType) else scope[name]
+        call = spellings.named(name, value)
         if call is not None:
             found.setdefault(place._replace(family=call.family), call)
     lines = {line for code in functions.codes(function.__code__) for *_, line in code.co_lines()}
