@@ -288,6 +288,35 @@ def test_the_sites_of_calls_by_spelling_and_line():
     assert found == SPELLINGS
 
 
+@pytest.mark.parametrize("method", [name for name in SPELLINGS if re.search("in_pl|under", name)])
+@pytest.mark.parametrize("at_call_time", [False, True])
+def test_a_site_in_place_stays_in_place_whatever_goes_there(method, at_call_time):
+    model = (typed(inspect.getsource(Spellings)) if at_call_time else Spellings)()
+    x = sample(3, 4)
+    y = model.first(x)
+    expected = model.second(F.gelu(y) if "not" not in method else F.gelu(y) + y)
+    assert same(convert(model, {"relu": nn.GELU()})(x, method), expected)
+
+
+def test_a_module_in_place_stays_in_place_and_another_becomes_so_nowhere():
+    class Model(Linears):
+        def __init__(self, *, inplace):
+            super().__init__()
+            self.relu = nn.ReLU(inplace)
+
+        def forward(self, x):
+            y = self.first(x)
+            self.relu(y)
+            return y
+
+    for replacement in (nn.GELU(), nn.SiLU(), Softplus(3), Softplus(3, inplace=True)):
+        for inplace in (False, True):
+            model, x = Model(inplace=inplace), sample(3, 4)
+            y = model.first(x)
+            expected = copy.deepcopy(replacement)(y.clone()) if inplace else y
+            assert same(convert(model, {"relu": replacement})(x), expected)
+
+
 def test_the_names_of_calls_are_free_and_become_submodules():
     class Model(Linears):
         def __init__(self):
