@@ -326,7 +326,8 @@ constexpr double LN2 = 0x1.62e42fefa39efp-1, LN2_LOW = 0x1.abc9e3b39803fp-56;
 INLINE D over_beta(D high, D low, const Beta<D>& beta) {
   D sum = high + low;
   low = (high - sum) + low;
-  return fma(sum, beta.inverse, fma(sum, beta.inverse * beta.inverse_error, low * beta.inverse));
+  D y = sum * beta.inverse, rest = fma(sum, beta.inverse * beta.inverse_error, low * beta.inverse);
+  return y + (product_error(sum, beta.inverse, y) + rest);
 }
 
 // ln(1 + e^(-|beta*x|)) / |beta|: what Softplus lies above max(0, x)
