@@ -563,6 +563,16 @@ class Mixed(Mixin, Child):
     """Two bases, which super() goes through in turn."""
 
 
+class Namesake(Parent):
+    """Inherits from a class of its own name."""
+
+    def forward(self, x):
+        return torch.relu(super().forward(F.relu(x)))
+
+
+Namesake.forward.__qualname__ = "Parent.forward"
+
+
 class Private(Linears):
     """A name that its class mangles, and a closure."""
 
@@ -643,6 +653,7 @@ CLASSES = [
     Grandchild,
     Replaced,
     Mixed,
+    Namesake,
     Private,
     closed_over(0.5),
     Decorated,
@@ -684,6 +695,15 @@ def test_what_is_overridden_and_left_behind_is_no_site():
         "F.relu",
         "x.relu()",
     ]
+
+
+def test_classes_of_one_name_are_told_apart():
+    class Parent(Namesake):
+        def encode(self, x):
+            return F.relu(super().encode(x))
+
+    Parent.encode.__qualname__ = "Parent.encode"
+    assert names(Parent()) == ["relu", "relu_1", "relu_2", "relu_3"]
 
 
 def test_every_method_is_converted_and_not_forward_alone():
