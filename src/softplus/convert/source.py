@@ -54,8 +54,8 @@ def _short(place: Place) -> Place:
 class SourceCall:
     """A call of an activation in source, and where; without a key, it cannot be rewritten there.
 
-    Where it was read in bytecode, which shows a name and not what becomes of it, the call may run
-    on any line up to `last`.
+    Where reading shows a function and not what becomes of it, in bytecode and in the default of a
+    parameter, the call may run on any line up to `last`.
     """
 
     call: spellings.Call
@@ -131,6 +131,7 @@ def calls(cls: type, more: Iterable[FunctionType] = ()) -> list[SourceCall]:
             if functions.is_users(value)
             and (method or functions.package(value) == functions.package(inner))
         ]
+        found += _defaults(inner)
         if not any(map(spellings.is_activation, reached)) and not (
             spellings.NAMES.keys() & functions.Scope(inner).names
         ):
@@ -170,6 +171,16 @@ def _method(cls: type, base: type, function: FunctionType) -> str:
     return f"{cls.__mro__.index(base)}:{functions.innermost(function).__qualname__}"
 
 
+def _defaults(function: FunctionType) -> Iterator[SourceCall]:
+    """Yield the activations that a function calls unless another one is passed to it."""
+    code = function.__code__
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        call = spellings.read_member(value)
+        if call is not None:
+            place = Place(code.co_filename, code.co_firstlineno, call.family)
+            yield SourceCall(call, place, last=_last_line(function))
+
+
 def _mentions(function: FunctionType, *, is_method: bool) -> Iterator[SourceCall]:
     """Yield what the bytecode of a function shows of its calls, one of a family to a line."""
     scope = functions.Scope(function)
@@ -182,12 +193,16 @@ def _mentions(function: FunctionType, *, is_method: bool) -> Iterator[SourceCall
         call = spellings.named(name, value)
         if call is not None:
             found.setdefault(place._replace(family=call.family), call)
-    lines = {line for code in functions.codes(function.__code__) for *_, line in code.co_lines()}
-    last = max(filter(None, lines))
+    end = _last_line(function) + 1
     for place in sorted(found):
         later = [other.line for other in found if other.family == place.family]
-        end = min((line for line in later if line > place.line), default=last + 1)
-        yield SourceCall(found[place], place, last=end - 1)
+        next_one = min((line for line in later if line > place.line), default=end)
+        yield SourceCall(found[place], place, last=next_one - 1)
+
+
+def _last_line(function: FunctionType) -> int:
+    codes = functions.codes(function.__code__)
+    return max(line or 0 for code in codes for *_, line in code.co_lines())
 
 
 def _reached(function: FunctionType, cls: type) -> list[Any]:
