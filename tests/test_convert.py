@@ -563,6 +563,16 @@ class Mixed(Mixin, Child):
     """Two bases, which super() goes through in turn."""
 
 
+class Namesake(Parent):
+    """Inherits from a class of its own name."""
+
+    def forward(self, x):
+        return torch.relu(super().forward(F.relu(x)))
+
+
+Namesake.forward.__qualname__ = "Parent.forward"
+
+
 class Private(Linears):
     """A name that its class mangles, and a closure."""
 
@@ -643,6 +653,7 @@ CLASSES = [
     Grandchild,
     Replaced,
     Mixed,
+    Namesake,
     Private,
     closed_over(0.5),
     Decorated,
@@ -686,6 +697,15 @@ def test_what_is_overridden_and_left_behind_is_no_site():
     ]
 
 
+def test_classes_of_one_name_are_told_apart():
+    class Parent(Namesake):
+        def encode(self, x):
+            return F.relu(super().encode(x))
+
+    Parent.encode.__qualname__ = "Parent.encode"
+    assert names(Parent()) == ["relu", "relu_1", "relu_2", "relu_3"]
+
+
 def test_every_method_is_converted_and_not_forward_alone():
     model, x = Parent(), sample(3, 4)
     assert same(convert(model, TEN).encode(x), softplus(x, 10))
@@ -726,16 +746,25 @@ class Helped(Linears):
         return self.static(self.kept(helper(self.first(x)) - 0.1) - 0.1) + x.relu()
 
 
+class Default(Linears):
+    """Calls what it is passed, or one of its own choice."""
+
+    def forward(self, x, first=F.relu, *, last=torch.relu):
+        x = first(self.first(x)) - 0.1
+        x = last(x)
+        return self.second(x.relu())
+
+
 class Hidden(Linears):
-    """Takes a function from a list, and one from a default."""
+    """Takes a function from a list, and one by its name."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.functions = [F.relu, torch.tanh]
+        self.functions, self.name = [F.relu, torch.tanh], "relu"
 
-    def forward(self, x, last=torch.relu):
+    def forward(self, x):
         x = self.functions[0](self.first(x))
-        return last(x - 0.1) + x.relu()
+        return getattr(torch, self.name)(x - 0.1) + x.relu()
 
 
 def test_calls_outside_of_the_classes_are_replaced():
@@ -748,6 +777,17 @@ def test_calls_outside_of_the_classes_are_replaced():
         "torch.relu",
     ]
     assert_replaced(convert(model, TEN), model, x)
+
+
+@each_mechanism
+def test_the_default_of_a_parameter_is_replaced_and_what_is_passed_is_not(at_call_time):
+    model = (typed(inspect.getsource(Default)) if at_call_time else Default)()
+    x = sample(3, 4)
+    converted = convert(model, TEN)
+    assert_replaced(converted, model, x)
+    y = torch.tanh(torch.tanh(model.first(x)) - 0.1)
+    result = converted(x, torch.tanh, last=torch.tanh)
+    assert same(result, model.second(softplus(y, 10)))
 
 
 def test_calls_that_only_a_run_shows_are_replaced():

@@ -39,7 +39,7 @@ def under_mode(method: FunctionType, attributes: Mapping[Any, str | None]) -> Ca
 
     @functools.wraps(method)
     def converted(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if any(isinstance(argument, fx.Proxy) for argument in args):
+        if any(isinstance(argument, fx.Proxy) for argument in (*args, *kwargs.values())):
             raise NotImplementedError(
                 f"the activations of {type(self).__name__} are replaced while it runs, for its "
                 "source cannot be rewritten; fx.symbolic_trace cannot follow that: use torch.export"

@@ -169,7 +169,7 @@ def _in_place(function: FunctionType, definition: ast.FunctionDef) -> ast.Module
 def _code(function: FunctionType, tree: ast.Module, file: str) -> CodeType:
     flags = function.__code__.co_flags & __future__.annotations.compiler_flag
     code: CodeType = compile(tree, file, "exec", flags, dont_inherit=True)
-    for name in ("_", None, function.__name__):
+    for name in ("_", None, function.__code__.co_name):
         code = next(
             inner
             for inner in code.co_consts
