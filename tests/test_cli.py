@@ -140,7 +140,7 @@ def test_nan_in_the_data_is_one_clear_line_and_exit_code_2(monkeypatch, refused)
 
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path):
     command = [sys.executable, "-m", "softplus.cli", "compare", "digits", "--jobs", "2"]
-    command += ["--width", "8", "--seeds", "2", "--lr", "1e-2,1e-3", "--epochs", "2"]
+    command += ["--width", "8", "--seeds", "2", "--lr", "1e-2,1e-3", "--epochs", "10"]
     running = subprocess.Popen(
         [*command, "--out", tmp_path],
         stdout=subprocess.PIPE,
@@ -151,7 +151,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path):
     deadline = time.monotonic() + 120
     store = tmp_path / "study.sqlite"
     while time.monotonic() < deadline and not _kept(store):
-        time.sleep(0.05)
+        time.sleep(0.01)
     os.killpg(running.pid, signal.SIGINT)
     output, _ = running.communicate(timeout=60)
     assert running.returncode == 130, output
