@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import math
+import pickle
 import re
 import subprocess
 import sys
@@ -14,9 +15,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from softplus import BetaAnnealing, LogSigmoid, ShiftedSoftplus, Softplus, harden, softplus
+from references import same_bits
+from softplus import (
+    BetaAnnealing,
+    LogSigmoid,
+    ShiftedSoftplus,
+    Softplus,
+    convert,
+    harden,
+    softplus,
+)
 
 LN2 = math.log(2)
 
@@ -772,16 +783,43 @@ def test_a_function_that_is_held_is_refused():
         harden(nn.Sequential(*network(Softplus()), layer))
 
 
-def test_the_report_of_a_conversion_is_no_part_of_the_result():
-    class Report:
-        """What softplus.convert leaves on a model."""
+class CallingReLU(nn.Module):
+    """A network that calls its activations as functions."""
 
-    model = network(Softplus(7))
-    model.conversion = Report()
-    assert harden(model).conversion is not model.conversion
-    Report.__module__ = "softplus.convert"
-    assert not hasattr(harden(model), "conversion")
-    assert hasattr(model, "conversion")
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.layers[0](x))
+        return torch.relu(self.layers[1](x)).clamp(min=0)
+
+
+class CallingSoftplus(nn.Linear):
+    """A layer that calls PyTorch's Softplus."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.softplus(super().forward(input))
+
+
+def test_a_converted_model_hardens_to_the_one_that_it_was():
+    model = nn.Sequential(CallingReLU(), nn.ReLU())
+    converted = convert(model, {"relu": Softplus(beta=10)})
+    BetaAnnealing(converted, 10, 1e5, steps=1).step()
+    hardened = harden(converted, sample(4, 8))
+    assert [type(module) for module in hardened.modules()] == [
+        type(module) for module in model.modules()
+    ]
+    assert same_bits(hardened(sample(4, 8)), model(sample(4, 8)))
+    assert 0 < hardened.difference < 1e-4
+    assert not hasattr(hardened, "conversion")
+    assert pickle.loads(pickle.dumps(hardened)).state_dict().keys() == model.state_dict().keys()  # noqa: S301 -- our own bytes
+
+
+def test_a_converted_model_whose_own_code_calls_softplus_is_refused():
+    model = convert(nn.Sequential(CallingSoftplus(8, 8), nn.ReLU()), {"softplus": Softplus()})
+    with pytest.raises(ValueError, match="and harden replaces modules of Softplus alone"):
+        harden(model)
 
 
 def test_excluded_modules_stay_themselves():

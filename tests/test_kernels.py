@@ -254,9 +254,7 @@ def test_inverse_near_0_near_ln2_and_large(dtype, beta):
     y = (y / beta).to(dtype)
     y = y[y.abs() >= tiny]
     wanted = [references.inverse_softplus(v, beta) for v in y.tolist()]
-    # 2 is the aim, which float64 misses: 2.30 was measured for beta = 1, 3.6 for others
-    bound = 2.0 if dtype == torch.float32 else 2.3 if beta == 1 else 3.6
-    assert max(references.ulp_errors(inverse_softplus(y, beta), wanted)) <= bound
+    assert max(references.ulp_errors(inverse_softplus(y, beta), wanted)) <= 2
 
 
 @each_isa
@@ -287,8 +285,39 @@ def test_shifted_has_the_gradient_of_softplus():
     x = thin()[0].clone().requires_grad_()
     shifted_softplus(x).sum().backward()
     ordinary = thin()[1] >= torch.finfo(torch.float32).tiny
-    # From the input it takes one rounding more than from the output: 2.005 was measured.
-    assert worst(x.grad[ordinary], thin()[2][ordinary]) <= 2.1
+    assert worst(x.grad[ordinary], thin()[2][ordinary]) <= 2
+
+
+@each_isa
+@pytest.mark.parametrize("beta", [0.1, 1 / 3, 10.0, -100.0])
+def test_float32_gradient_from_the_input(beta):
+    x = torch.cat([patterns(65537), torch.linspace(-80, 40, 200_000) / beta]).requires_grad_()
+    softplus(x, beta, 19.0).sum().backward()
+    y, s, _ = exact(x.detach(), beta)
+    ordinary = (y.abs() >= torch.finfo(torch.float32).tiny) & (x.detach() * beta <= 18.9)
+    assert worst(x.grad[ordinary], s[ordinary]) <= 2
+
+
+# Where 100,000 drawn points found more than 2 ULP before the sums kept their low parts: to 2.3
+# forward, 3.4 shifted and 3.9 in the inverse, on the instruction sets with FMA or without.
+HARD = [
+    (softplus, references.softplus, -58.472639566148743, -0.0038370205838499619),
+    (softplus, references.softplus, 2.8369045483488054e-09, -0.0038370205838499619),
+    (softplus, references.softplus, -52867.798917350141, 0.011465551123732876),
+    (shifted_softplus, references.shifted_softplus, 4.2556697370754879, -0.082926923294591698),
+    (shifted_softplus, references.shifted_softplus, 0.10869415398817886, 3.2871155949121023),
+    (shifted_softplus, references.shifted_softplus, 0.4145157633017611, 1.0),
+    (inverse_softplus, references.inverse_softplus, 0.0053581150435634871, 81.178098620440466),
+    (inverse_softplus, references.inverse_softplus, -0.0064993426847574313, -57.440211437761391),
+    (inverse_softplus, references.inverse_softplus, 0.37721672280610274, 1.0),
+]
+
+
+@each_isa
+@pytest.mark.parametrize(("function", "reference", "value", "beta"), HARD)
+def test_float64_at_hard_points(function, reference, value, beta):
+    result = function(torch.tensor([value], dtype=torch.float64), beta)
+    assert max(references.ulp_errors(result, [reference(value, beta)])) <= 2
 
 
 @each_isa

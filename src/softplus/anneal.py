@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from softplus import functional
+from softplus.convert import classes
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 
 _KINDS = (nn.Softplus, Softplus, ShiftedSoftplus)
@@ -168,7 +169,8 @@ def harden(model: nn.Module, sample: Any = None, *, exclude: str | Sequence[str]
     Nothing of this package is left: the result saves, loads, exports and runs without it. The
     model itself stays as it is. Found are the modules that `BetaAnnealing` finds; a function of
     this package that the model calls by itself is noticed where there is a sample. A `LogSigmoid`
-    becomes PyTorch's. Hooks, names and parameters stay, other than those of a learnable beta.
+    becomes PyTorch's, and a module in which `convert` replaced calls of ReLU calls ReLU itself
+    again. Hooks, names and parameters stay, other than those of a learnable beta.
 
     A `shift` is folded into the bias of the next layers (a layer without one gets one): `Linear`
     and convolutions, with flattening, dropout, maximum or adaptive average pooling in between. In
@@ -208,12 +210,15 @@ def harden(model: nn.Module, sample: Any = None, *, exclude: str | Sequence[str]
     if _is_ours(vars(hardened).get("conversion")):  # the report of softplus.convert
         del hardened.__dict__["conversion"]
     _check_limits(activations)
-    _check_nothing_else(hardened, {*replacements, *excluded})
+    calling_relu = _calling_relu(hardened, replacements)
+    _check_nothing_else(hardened, {*replacements, *excluded, *calling_relu})
     _fold_shifts(hardened, activations)
     for name, module in list(hardened.named_modules(remove_duplicate=False)):
         if module in replacements and name:
             hardened.set_submodule(name, replacements[module])
     hardened = replacements.get(hardened, hardened)
+    for module, made in calling_relu.items():
+        made.undo(module)
     # Not setattr, which a module would take for a parameter or a submodule.
     hardened.__dict__["difference"] = (
         None if sample is None else _difference(model, hardened, sample, exclude)
@@ -299,6 +304,20 @@ def _check_limits(activations: dict[str, Any]) -> None:
                 f"{name} has threshold={threshold:g}, below which it is x itself for some x < 0, "
                 "and so not near ReLU: give it a threshold of 0 or more, or name it in exclude"
             )
+
+
+def _calling_relu(
+    model: nn.Module, replacements: Mapping[nn.Module, nn.Module]
+) -> dict[nn.Module, classes.Recipe]:
+    """Return the modules whose calls of ReLU `convert` replaced by what becomes ReLU again."""
+    recipes = {module: classes.recipe(type(module)) for module in model.modules()}
+    return {
+        module: made
+        for module, made in recipes.items()
+        if made.original is not type(module)
+        and made.is_of_relu()
+        and replacements.keys() >= set(made.activations(module))
+    }
 
 
 def _check_nothing_else(model: nn.Module, expected: set[nn.Module]) -> None:

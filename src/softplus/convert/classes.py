@@ -9,7 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from softplus.convert import calltime, functions, source
+from softplus.convert import calltime, functions, source, spellings
+
+# Where a converted class keeps its recipe.
+_RECIPE = "_softplus_recipe"
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,28 @@ class Recipe:
         merged = {**dict(self.places), **places}
         return Recipe(self.original, (*self.calls, *calls), tuple(merged.items()))
 
+    def activations(self, module: nn.Module) -> list[nn.Module]:
+        """Return what stands in a converted module for the calls of its original."""
+        return [module.get_submodule(name) for name in self._attributes()]
+
+    def is_of_relu(self) -> bool:
+        """Whether the calls that are replaced are all of ReLU."""
+        families = {spellings.family_of(key.spelling) for key, _ in self.calls}
+        return families | {place.family for place, name in self.places if name} <= {"relu"}
+
+    def undo(self, module: nn.Module) -> None:
+        """Give a converted module its own class back, whose code calls for itself."""
+        for name in self._attributes():
+            delattr(module, name)
+        module.__class__ = self.original
+
+    def _attributes(self) -> list[str]:
+        return list(dict.fromkeys(name for _, name in (*self.calls, *self.places) if name))
+
 
 def recipe(cls: type[nn.Module]) -> Recipe:
     """Return how a class was made; an ordinary one is its own original."""
-    found: Recipe = getattr(cls, "_recipe", Recipe(cls))
+    found: Recipe = getattr(cls, _RECIPE, Recipe(cls))
     return found
 
 
@@ -49,23 +70,27 @@ def converted(recipe: Recipe) -> type[nn.Module]:
     cls = recipe.original
     if not recipe.calls and not recipe.places:
         return cls
-    own: dict[str, Any] = {}
-    inherited: dict[type, dict[str, Any]] = {}
+    # A method that only super() leads to is overridden next to its own class.
+    members: dict[type, dict[str, Any]] = {cls: {}}
     for base, name, function in _rewritten(recipe):
-        # A method that super() leads to is overridden next to its own class.
-        first = next(holder for holder in cls.__mro__ if name in vars(holder))
-        (own if base is first else inherited.setdefault(base, {}))[name] = function
+        place = cls if base is _holder(cls, name) else base
+        members.setdefault(place, {})[name] = function
     if recipe.places:
-        for name in dict.fromkeys(name for _, name, _ in source.methods(cls)):
-            method = own.get(name) or getattr(cls, name)
-            own[name] = calltime.under_mode(method, dict(recipe.places))
-    bases = [_subclass(base, (base,), inherited[base]) for base in cls.__mro__ if base in inherited]
-    members = {
-        "_recipe": recipe,
-        "__reduce_ex__": _reduce,
-        source.FLOATING_ONLY: staticmethod(_activate),
-    }
-    return _subclass(cls, (cls, *bases), own | members)
+        for base, name, function in source.methods(cls):
+            if base is _holder(cls, name):
+                method = members[cls].get(name, function)
+                members[cls][name] = calltime.under_mode(method, dict(recipe.places))
+    bases = [_subclass(base, (base,), members[base]) for base in cls.__mro__[1:] if base in members]
+    return _subclass(
+        cls,
+        (cls, *bases),
+        members[cls],
+        **{
+            _RECIPE: recipe,
+            "__reduce_ex__": _reduce,
+            source.FLOATING_ONLY: staticmethod(_activate),
+        },
+    )
 
 
 def _rewritten(recipe: Recipe) -> list[tuple[type, str, Any]]:
@@ -78,9 +103,19 @@ def _rewritten(recipe: Recipe) -> list[tuple[type, str, Any]]:
         ) from error
 
 
-def _subclass(cls: type, bases: tuple[type, ...], members: dict[str, Any]) -> type:
-    names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
-    return type(cls)(cls.__name__, bases, names | members)
+def _holder(cls: type, name: str) -> type:
+    """Return the class whose attribute of that name an instance gets."""
+    return next(base for base in cls.__mro__ if name in vars(base))
+
+
+def _subclass(cls: type, bases: tuple[type, ...], methods: dict[str, Any], **members: Any) -> type:
+    """Return a class of the same name in which other methods run."""
+    for name, function in methods.items():
+        old = vars(_holder(cls, name))[name]
+        members[name] = old.getter(function) if isinstance(old, property) else function
+    for name in ("__module__", "__qualname__", "__doc__"):
+        members[name] = getattr(cls, name)
+    return type(cls)(cls.__name__, bases, members)
 
 
 def _reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:

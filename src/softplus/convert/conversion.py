@@ -130,7 +130,8 @@ def convert(
     _check_tolerance(tolerance, sample, values)
     found = sites.find(model, sample)
     chosen = _chosen(model, found, values, include, exclude)
-    left = [each for each in found if each not in chosen]
+    names = {each.name for each in chosen}
+    left = [each for each in found if each.name not in names]
 
     def converted(target: nn.Module) -> tuple[dict[str, nn.Module], list[Change]]:
         modules = [build(values[each.call.family], each, target) for each in chosen]

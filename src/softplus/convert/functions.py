@@ -7,6 +7,7 @@ import copy
 import functools
 import inspect
 import linecache
+import sys
 import zlib
 from collections.abc import Iterator
 from types import CellType, CodeType, FunctionType
@@ -20,10 +21,17 @@ class UnreadableError(Exception):
 
 
 def is_users(thing: object) -> TypeGuard[FunctionType]:
-    """Whether it is a function written in Python, and neither torch's nor this package's."""
-    if not isinstance(thing, FunctionType):
-        return False
-    return str(innermost(thing).__module__).split(".")[0] not in {"torch", "softplus"}
+    """Whether it is a function in Python, and not of torch, this package or Python itself."""
+    return isinstance(thing, FunctionType) and package(thing) not in {
+        "torch",
+        "softplus",
+        *sys.stdlib_module_names,
+    }
+
+
+def package(function: FunctionType) -> str:
+    """Return the name of the package that a function comes from."""
+    return str(innermost(function).__module__).split(".")[0]
 
 
 def innermost(function: FunctionType) -> FunctionType:
@@ -161,7 +169,7 @@ def _in_place(function: FunctionType, definition: ast.FunctionDef) -> ast.Module
 def _code(function: FunctionType, tree: ast.Module, file: str) -> CodeType:
     flags = function.__code__.co_flags & __future__.annotations.compiler_flag
     code: CodeType = compile(tree, file, "exec", flags, dont_inherit=True)
-    for name in ("_", None, function.__name__):
+    for name in ("_", None, function.__code__.co_name):
         code = next(
             inner
             for inner in code.co_consts

@@ -166,8 +166,9 @@ def _uses(cls: type) -> dict[str, source.Place]:
     for base in cls.__mro__[: cls.__mro__.index(nn.Module)]:
         for name, function in vars(base).items():
             if isinstance(function, FunctionType) and not name.startswith("__"):
-                for attribute, of_self, place in source.loads(functions.innermost(function)):
-                    if of_self:
+                inner = functions.innermost(function)
+                for attribute, before, place in source.loads(inner):
+                    if before in inner.__code__.co_varnames[:1]:
                         places.setdefault(attribute, place)
     return places
 

@@ -6,6 +6,7 @@ nothing is slower, and torch.compile, torch.export, fx and checkpointing see pla
 
 import ast
 import dis
+import functools
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,15 +42,20 @@ class Place(NamedTuple):
     @property
     def short(self) -> "Place":
         """The same without folders, for a model may be loaded on another machine."""
-        return self._replace(file=Path(self.file).name)
+        return _short(self)
+
+
+@functools.cache  # a path takes 25 microseconds to take apart
+def _short(place: Place) -> Place:
+    return place._replace(file=Path(place.file).name)
 
 
 @dataclass(frozen=True)
 class SourceCall:
     """A call of an activation in source, and where; without a key, it cannot be rewritten there.
 
-    Where it was read in bytecode, which shows a name and not what becomes of it, the call may run
-    on any line up to `last`.
+    Where reading shows a function and not what becomes of it, in bytecode and in the default of a
+    parameter, the call may run on any line up to `last`.
     """
 
     call: spellings.Call
@@ -59,15 +65,16 @@ class SourceCall:
 
 
 def methods(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
-    """Yield each function of the user's that runs as a method, and the class that holds it.
+    """Yield each function of the user's that runs as a method or property, and where it is held.
 
-    An overridden one does so only where super() leads to it.
+    An overridden one runs only where super() leads to it.
     """
     for name in dict.fromkeys(name for base in cls.__mro__ for name in vars(base)):
         if name.startswith("__") and name != "__call__":
             continue
         for base in (base for base in cls.__mro__ if name in vars(base)):
-            function = vars(base)[name]
+            member = vars(base)[name]
+            function = member.fget if isinstance(member, property) else member
             if not functions.is_users(function):
                 break
             yield base, name, function
@@ -83,22 +90,20 @@ def names(cls: type) -> set[str]:
     return found
 
 
-def loads(function: FunctionType) -> Iterator[tuple[str, bool, Place]]:
-    """Yield each name that a function loads, whether from its first argument, and where.
+def loads(function: FunctionType) -> Iterator[tuple[str, str | None, Place]]:
+    """Yield each name that a function loads, what was named just before it, and where.
 
-    The bytecode says so: no source is needed.
+    An attribute of `self` is a name after "self". The bytecode says so: no source is needed.
     """
-    first = next(iter(function.__code__.co_varnames), None)
     for code in functions.codes(function.__code__):
         before: Any = None
         for instruction in dis.get_instructions(code):
             if instruction.opname in {"LOAD_ATTR", "LOAD_METHOD", "LOAD_GLOBAL", "LOAD_NAME"}:
                 line = (instruction.positions and instruction.positions.lineno) or 0
-                place = Place(code.co_filename, line)
-                yield instruction.argval, first is not None and before == first, place
+                yield instruction.argval, before, Place(code.co_filename, line)
             # From Python 3.13 on, one instruction may load two variables.
-            before = instruction.argval
-            before = before[-1] if isinstance(before, tuple) and before else before
+            names = instruction.argval
+            before = names[-1] if isinstance(names, tuple) and names else names
 
 
 def calls(cls: type, more: Iterable[FunctionType] = ()) -> list[SourceCall]:
@@ -108,25 +113,34 @@ def calls(cls: type, more: Iterable[FunctionType] = ()) -> list[SourceCall]:
     """
     found: list[SourceCall] = []
     seen: set[FunctionType] = set()
-    waiting = [(function, True) for _, _, function in methods(cls)]
-    waiting += [(function, False) for function in more]
+    waiting: list[tuple[FunctionType, str | None]] = [
+        *((function, _method(cls, base, function)) for base, _, function in methods(cls)),
+        *((function, None) for function in more),
+    ]
     while waiting:
-        function, is_method = waiting.pop(0)
+        function, method = waiting.pop(0)
         inner = functions.innermost(function)
         if inner in seen:
             continue
         seen.add(inner)
         reached = _reached(inner, cls)
-        waiting += [(value, False) for value in reached if functions.is_users(value)]
+        waiting += [
+            (value, None)
+            for value in reached
+            # What a model uses, and what that uses of its own package: not whole libraries.
+            if functions.is_users(value)
+            and (method or functions.package(value) == functions.package(inner))
+        ]
+        found += _defaults(inner)
         if not any(map(spellings.is_activation, reached)) and not (
             spellings.NAMES.keys() & functions.Scope(inner).names
         ):
             continue
         try:
             functions.redecorated(function, inner)
-            found += _Reader(inner, cls, is_method=is_method).calls
+            found += _Reader(inner, cls, method).calls
         except UnreadableError:
-            found += _mentions(inner, is_method=is_method)
+            found += _mentions(inner, is_method=method is not None)
     return found
 
 
@@ -141,8 +155,9 @@ def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str,
     missing, found = set(attributes), []
     for base, name, function in methods(cls):
         inner = functions.innermost(function)
-        if inner.__qualname__ in {key.method for key in attributes}:
-            reader = _Reader(inner, cls, attributes)
+        method = _method(cls, base, function)
+        if method in {key.method for key in attributes}:
+            reader = _Reader(inner, cls, method, attributes)
             missing -= {call.key for call in reader.calls if call.key is not None}
             new = functions.redefined(inner, reader.definition)
             found.append((base, name, functions.redecorated(function, new)))
@@ -151,22 +166,43 @@ def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str,
     return found
 
 
+def _method(cls: type, base: type, function: FunctionType) -> str:
+    """Return what tells a method from the others of a class, which may inherit from a namesake."""
+    return f"{cls.__mro__.index(base)}:{functions.innermost(function).__qualname__}"
+
+
+def _defaults(function: FunctionType) -> Iterator[SourceCall]:
+    """Yield the activations that a function calls unless another one is passed to it."""
+    code = function.__code__
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        call = spellings.read_member(value)
+        if call is not None:
+            place = Place(code.co_filename, code.co_firstlineno, call.family)
+            yield SourceCall(call, place, last=_last_line(function))
+
+
 def _mentions(function: FunctionType, *, is_method: bool) -> Iterator[SourceCall]:
     """Yield what the bytecode of a function shows of its calls, one of a family to a line."""
     scope = functions.Scope(function)
     found: dict[Place, spellings.Call] = {}
-    for name, of_first, place in loads(function):
-        # An attribute of self is no call of a function.
-        of_self = is_method and of_first
-        call = None if of_self else spellings.named(name, scope[name])
+    for name, before, place in loads(function):
+        if is_method and before in function.__code__.co_varnames[:1]:
+            continue  # an attribute of self
+        holder = scope[str(before)]
+        value = getattr(holder, name, None) if isinstance(holder, ModuleType) else scope[name]
+        call = spellings.named(name, value)
         if call is not None:
             found.setdefault(place._replace(family=call.family), call)
-    lines = {line for code in functions.codes(function.__code__) for *_, line in code.co_lines()}
-    last = max(filter(None, lines))
+    end = _last_line(function) + 1
     for place in sorted(found):
         later = [other.line for other in found if other.family == place.family]
-        end = min((line for line in later if line > place.line), default=last + 1)
-        yield SourceCall(found[place], place, last=end - 1)
+        next_one = min((line for line in later if line > place.line), default=end)
+        yield SourceCall(found[place], place, last=next_one - 1)
+
+
+def _last_line(function: FunctionType) -> int:
+    codes = functions.codes(function.__code__)
+    return max(line or 0 for code in codes for *_, line in code.co_lines())
 
 
 def _reached(function: FunctionType, cls: type) -> list[Any]:
@@ -191,17 +227,17 @@ class _Reader(ast.NodeTransformer):
         self,
         function: FunctionType,
         cls: type,
+        method: str | None,
         attributes: Mapping[Key, str] | None = None,
-        *,
-        is_method: bool = True,
     ) -> None:
         self.calls: list[SourceCall] = []
         self.definition = functions.definition(function)
         self._function, self._cls, self._attributes = function, cls, attributes or {}
         self._scope = functions.Scope(function)
         self._imports = dict(_imports(self.definition))
-        self._self = next(iter(function.__code__.co_varnames), "") if is_method else None
-        if is_method and (function.__code__.co_argcount < 1 or self._self_is_bound_again()):
+        self._method = method
+        self._self = next(iter(function.__code__.co_varnames), "") if method else None
+        if method and (function.__code__.co_argcount < 1 or self._self_is_bound_again()):
             raise UnreadableError
         self.definition.body = [self.visit(statement) for statement in self.definition.body]
 
@@ -241,8 +277,7 @@ class _Reader(ast.NodeTransformer):
         return ast.copy_location(self._activation(node, call, node.end_lineno), node)
 
     def _activation(self, node: ast.expr, call: spellings.Call, line: int | None) -> ast.expr:
-        name, number = self._function.__qualname__, len(self.calls)
-        key = None if self._self is None else Key(name, number, call.spelling)
+        key = Key(self._method, len(self.calls), call.spelling) if self._method else None
         place = Place(self._function.__code__.co_filename, line or 0, call.family)
         self.calls.append(SourceCall(call, place, key))
         if key is None or key not in self._attributes:

@@ -135,6 +135,11 @@ def of(family: str) -> list[str]:
     return [each.spelling for each in known if each.family == family and not each.inplace]
 
 
+def family_of(spelling: str) -> str:
+    """Return the family of a function's spelling."""
+    return next(each.family for each in _FUNCTIONS.values() if each.spelling == spelling)
+
+
 def _call(known: _Function, bound: dict[str, Any]) -> Call:
     return Call(
         family=known.family,

@@ -97,14 +97,17 @@ template <class V> INLINE V times_power(V factor, V n_and_magic) {
   return of_bits<V>(bits(factor) - bits(V(1)) + bits(power(n_and_magic)));
 }
 
-// e^v = scale (1 + q), scale = 2^n, |q| < 0.42, for v at or above UNDERFLOW_AT.
+// e^v = scale (1 + q), scale = 2^n, |q| < 0.42, for v at or above UNDERFLOW_AT. In float64 with a low
+// part of v, q + q_low has eight digits more.
 template <class V>
 struct Exponential {
-  V n_and_magic, scale, q;
+  V n_and_magic, scale, q, q_low;
   INLINE V times(V factor) const {  // where fma rounds twice, its product underflows before the sum does
     return HAS_FMA ? fma(factor, q, factor) : factor * (V(1) + q);
   }
   INLINE V value() const { return times(scale); }
+  // What the sum `rounded` of base + scale*q left out; base is 0 or larger than scale*q.
+  INLINE V rest(V base, V rounded) const { return fma(scale, q_low, fma(scale, q, base - rounded)); }
 };
 
 template <Digits DIGITS, bool HAS_LOW, class V>
@@ -115,20 +118,26 @@ INLINE Exponential<V> exponential(V v, V low) {
   V shifted = fma(v, V(typename V::Type(1.4426950408889634)), magic<V>());
   V n = shifted - magic<V>();
   V r = fma(n, V(typename V::Type(-ln2_high)), v);
-  r = fma(n, V(typename V::Type(-ln2_low)), r);
-  if constexpr (HAS_LOW) r = r + low;
-  V q;
+  V r_low = fma(n, V(typename V::Type(-ln2_low)), low), r_high = r;
+  if constexpr (HAS_LOW) r = r_high + r_low;
+  else r = fma(n, V(typename V::Type(-ln2_low)), r);
+  V q, q_low = V(0);
   if constexpr (DIGITS == Digits::half) {
     q = r * polynomial(r, {0x1.fffba6p-1f, 0x1.0003f8p-1f, 0x1.57cf3p-3f, 0x1.5412dcp-5f});
   } else if constexpr (DIGITS == Digits::single) {
     q = fma(r * r, polynomial(r, {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c66p-10f}), r);
   } else {
-    q = fma(r * r, polynomial(r, {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
-                                  0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16,
-                                  0x1.71ddf80af17ebp-19, 0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26,
-                                  0x1.1f104a868b179p-29}), r);
+    V p = polynomial(r, {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
+                         0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16,
+                         0x1.71ddf80af17ebp-19, 0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26,
+                         0x1.1f104a868b179p-29});
+    q = fma(r * r, p, r);
+    if constexpr (HAS_LOW) {
+      r_low = r_low + (r_high - r);
+      q_low = fma(r * r, p, r - q) + fma(r_low, q, r_low);
+    }
   }
-  return {shifted, power_or_zero<!HAS_LOW>(shifted), q};
+  return {shifted, power_or_zero<!HAS_LOW>(shifted), q, q_low};
 }
 
 // t - ln(1 + t), without cancellation, for t in [-0.42, 1]: ln(1 + t) = 2 atanh(z), z = t / (2 + t).
@@ -308,32 +317,60 @@ INLINE F softplus_of_float(F x, const Beta<F>& beta) {
   return by_table<DIGITS, UNIT, true>(Reduced::of<UNIT>(max(lowest<UNIT>(beta), x), beta), linear, beta);
 }
 
+// ln(1 + t + t_low) - t: for the low part 1 - t/2 is near enough to the derivative 1 / (1 + t)
+INLINE D log1p_rest(D t, D t_low) { return fma(t_low, -0.5 * t, t_low) - log1p_gap(t); }
+
+constexpr double LN2 = 0x1.62e42fefa39efp-1, LN2_LOW = 0x1.abc9e3b39803fp-56;
+
+// (high + low) / |beta|
+INLINE D over_beta(D high, D low, const Beta<D>& beta) {
+  D sum = high + low;
+  low = (high - sum) + low;
+  D y = sum * beta.inverse, rest = fma(sum, beta.inverse * beta.inverse_error, low * beta.inverse);
+  return y + (product_error(sum, beta.inverse, y) + rest);
+}
+
+// ln(1 + e^(-|beta*x|)) / |beta|: what Softplus lies above max(0, x)
+INLINE D above_relu(D x, const Beta<D>& beta) {
+  D low, v = scaled<false>(max(minus_abs(x), lowest<false>(beta)), beta, low);
+  auto e = exponential<Digits::full, true>(v, low);
+  D t = e.value();
+  // scale 1, t > 0.7: ln 2 + ln(1 + q/2), for the gap of a large t has too large an error
+  const auto near_zero = D(0.75) < e.scale;
+  D f = select(near_zero, 0.5 * e.q, t), f_low = select(near_zero, 0.5 * e.q_low, e.rest(e.scale, t));
+  D base = select(near_zero, D(LN2), D(0)), high = base + f;
+  D y = over_beta(high, ((base - high) + f) + log1p_rest(f, f_low), beta);
+  const auto part_underflows = v < D(-600);  // ln(1 + t) = t there
+  if (any(part_underflows)) {  // 2^60 times too large, so that no part does before the sum
+    D factor = times_power(beta.inverse * D(0x1p60), e.n_and_magic), power = D(1) + e.q;
+    D rest = ((D(1) - power) + e.q) + (e.q_low + beta.inverse_error);
+    y = select(part_underflows, fma(power, factor, rest * factor) * D(0x1p-60), y);
+  }
+  return y;
+}
+
+// softplus(x) for beta = 1, with one rounding less
+INLINE D softplus_of_double(D x, const Beta<D>& beta) {
+  D v = max(minus_abs(x), lowest<true>(beta)), linear = max(D(0), x);
+  auto e = exponential<Digits::full, false>(v, D(0));
+  if constexpr (HAS_FMA) {
+    D y = max(e.scale, linear) + (min(e.scale, linear) - log1p_gap(e.value()));  // in this order NaN stays
+    return fma(e.scale, e.q, y);
+  } else {
+    D part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
+    D y = max(e.scale, linear) + (min(e.scale, linear) + rest);
+    const auto part_underflows = v < D(-600);  // ln(1 + t) = t there
+    return any(part_underflows) ? select(part_underflows, linear + e.value(), y) : y;
+  }
+}
+
 template <Digits DIGITS, bool UNIT, class V>
 INLINE V softplus(V x, const Beta<V>& beta) {
   if constexpr (!UNIT) x = flip_sign(x, beta.sign);
   V y;
-  if constexpr (DIGITS != Digits::full) {
-    y = softplus_of_float<DIGITS, UNIT>(x, beta);
-  } else {
-    V low, v = scaled<UNIT>(max(minus_abs(x), lowest<UNIT>(beta)), beta, low);
-    auto e = exponential<DIGITS, !UNIT>(v, low);
-    V linear = max(V(0), x);
-    if constexpr (UNIT && HAS_FMA) {
-      y = max(e.scale, linear) + (min(e.scale, linear) - log1p_gap(e.value()));  // NaN where linear is
-      y = fma(e.scale, e.q, y);
-    } else {
-      V part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
-      if constexpr (UNIT)
-        y = max(linear, e.scale) + (min(linear, e.scale) + rest);
-      else
-        y = linear + fma(e.scale, beta.inverse, fma(e.scale, beta.inverse_error, rest) * beta.inverse);
-      const auto part_underflows = v < V(-600);  // ln(1 + t) = t there
-      if (any(part_underflows)) {
-        const V factor = UNIT ? e.scale : times_power(beta.inverse, e.n_and_magic);
-        y = select(part_underflows, linear + e.times(factor), y);
-      }
-    }
-  }
+  if constexpr (DIGITS != Digits::full) y = softplus_of_float<DIGITS, UNIT>(x, beta);
+  else if constexpr (UNIT) y = softplus_of_double(x, beta);
+  else y = max(V(0), x) + above_relu(x, beta);
   return UNIT ? y : flip_sign(y, beta.sign);
 }
 
@@ -365,8 +402,9 @@ INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
   x = flip_sign(x, beta.sign);
   V low, v = scaled<false>(max(beta.lowest_derivative, minus_abs(x)), beta, low);
   auto e = exponential<DIGITS, true>(v, low);
-  V t = e.value(), one = V(1);
-  return {select(x < V(0), t, one) / (one + t), weighted(e, minus_abs(x), beta) / ((one + t) * (one + t))};
+  V t = e.value(), one = V(1), other = t / (one + t), larger = select(x < V(0), t, one);
+  // t / (1 + t) = t (1 - t / (1 + t)), where the rounding of 1 + t counts t times only
+  return {fma(-larger, other, larger), weighted(e, minus_abs(x), beta) / ((one + t) * (one + t))};
 }
 
 // a b c where the order matters: of two gradients whose product overflows, the smaller one first.
@@ -376,45 +414,41 @@ INLINE V product(V a, V b, V c) {
   return select(a_smaller, a, b) * c * select(a_smaller, b, a);
 }
 
-INLINE D expm1(D a, D low) {  // for |a| < 700
-  auto e = exponential<Digits::full, true>(a, low);
-  return fma(e.scale, e.q, e.scale - D(1));
-}
-
-constexpr double LN2 = 0x1.62e42fefa39efp-1, LN2_LOW = 0x1.abc9e3b39803fp-56;
-
 // softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
 INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
   D z = flip_sign(x, beta.sign), low, u = scaled<false>(max(-beta.inverse, min(beta.inverse, z)), beta, low);
-  D half = 0.5 * expm1(u, low);
-  D near = fma(half, beta.inverse, fma(half, beta.inverse_error, -log1p_gap(half)) * beta.inverse);
+  auto e = exponential<Digits::full, true>(u, low);
+  D expm1 = fma(e.scale, e.q, e.scale - D(1)), low_of_expm1 = e.rest(e.scale - D(1), expm1);
+  D near = over_beta(0.5 * expm1, log1p_rest(0.5 * expm1, 0.5 * low_of_expm1), beta);
   D ln2 = LN2 * beta.inverse;
   D ln2_low = fma(LN2, beta.inverse_error, D(LN2_LOW)) * beta.inverse + product_error(D(LN2), beta.inverse, ln2);
-  return select(abs(z) < beta.inverse, flip_sign(near, beta.sign),
-                softplus<Digits::full, false>(x, beta) - flip_sign(ln2, beta.sign) - flip_sign(ln2_low, beta.sign));
+  D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
+  return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around
-// the zero at ln 2, v + ln(1 - e^-v) for large v.
+// the zero at ln 2, v + ln(1 - e^-v) for large v. Each logarithm is that of 1 + f + f_low, times 2^k.
 INLINE D inverse(D y, const Beta<D>& beta) {
   D z = flip_sign(y, beta.sign), low, v = scaled<false>(z, beta, low);
   low = select(v < D(40), low, D(0));
   auto large = D(1) < v, small = v < D(0.46);
-  D a = select(large, max(-v, D(-700)), select(small, v, (v - D(LN2)) + (low - D(LN2_LOW))));
-  D a_low = select(large, -low, select(small, low, D(0)));
+  D from_ln2 = v - D(LN2), from_ln2_low = low - D(LN2_LOW), a_around = from_ln2 + from_ln2_low;
+  D a = select(large, max(-v, D(-700)), select(small, v, a_around));
+  D a_low = select(large, -low, select(small, low, (from_ln2 - a_around) + from_ln2_low));
   auto power = exponential<Digits::full, true>(a, a_low);
-  D e = fma(power.scale, power.q, power.scale - D(1));
+  D base = power.scale - select(large, D(0), D(1)), e = fma(power.scale, power.q, base);
+  D e_low = power.rest(base, e);
   // small v: e = 2^k (1 + f), scaled up by 2^54 from where it may be subnormal
   auto tiny = e < D(0x1p-960);
   D normal = select(tiny, e * D(0x1p54), e);
   auto exponent = (bits(normal) - bits(D(0x1.6a09e667f3bcdp-1))) >> 52;
-  D k = to_double(exponent) - select(tiny, D(54), D(0));
+  D k = select(small, to_double(exponent) - select(tiny, D(54), D(0)), D(0));
   D f = of_bits<D>(bits(normal) - (exponent << 52)) - D(1);
-  f = select(large, -power.value(), select(small, f, 2.0 * e));
-  D log = f - log1p_gap(f);
-  D e_low = fma(power.scale, power.q, power.scale - D(1) - e) / e;
-  log = select(small, fma(k, D(LN2), fma(k, D(LN2_LOW), log + e_low)), log);
-  D x = select(large, fma(log, beta.inverse, z), fma(log, beta.inverse, log * beta.inverse_error * beta.inverse));
+  f = select(large, -e, select(small, f, 2.0 * e));
+  D relative = e_low / select(large, e - D(1), select(small, e, D(0.5) + e));  // f_low / (1 + f)
+  D exact = k * D(0x1.62e42fefa38p-1), log = exact + f;  // ln 2 with 42 digits, and its rest
+  D log_low = ((exact - log) + f) + (fma(k, D(0x1.ef35793c7673p-45), relative) - log1p_gap(f));
+  D x = select(large, z, D(0)) + over_beta(log, log_low, beta);
   x = select(z < D(0x1p-1074), select(z < D(0), D(NAN), D(-INFINITY)), x);
   x = select(D(std::numeric_limits<double>::max()) < z, z, x);
   return flip_sign(x, beta.sign);
