@@ -22,6 +22,7 @@ from softplus import (
     softplus,
     softplus_,
 )
+from softplus.ops import cpu
 
 pytestmark = [
     # Deprecated, experimental, and still met.
@@ -263,6 +264,7 @@ def test_out_whose_elements_share_memory(beta):
     refused(normal(5, 3), beta, out, RuntimeError, message)
 
 
+@pytest.mark.skipif(cpu.absent is not None, reason="the definition copies its result into out")
 def test_out_that_overlaps_the_input_in_part():
     """A kernel would read what it has written; with a tensor beta there is a copy between them."""
     memory = normal(100)

@@ -67,13 +67,18 @@ class _WithBeta(nn.Module):
         if self.num_parameters == 1:
             return function(input, self.beta)
         tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-        traced = tracing or has_torch_function((input,))
-        if not traced and (input.dim() < 2 or input.shape[1] != self.num_parameters):
+        if tracing or has_torch_function((input,)):
+            # A tracer does not tell the number of dimensions: beta goes along the last.
+            return function(input.transpose(1, -1), self.beta).transpose(1, -1)
+        if input.dim() < 2 or input.shape[1] != self.num_parameters:
             raise ValueError(
                 f"num_parameters={self.num_parameters} betas run along dimension 1 of input, which "
                 f"has shape {tuple(input.shape)}: use the size of that dimension, or 1"
             )
-        return function(input.transpose(1, -1), self.beta).transpose(1, -1)
+        beta = self.beta
+        if isinstance(beta, Tensor):
+            beta = beta.view(-1, *[1] * (input.dim() - 2))
+        return function(input, beta)
 
     def _options(self) -> list[str]:
         beta = f"beta={str(self._fixed_beta).removesuffix('.0')}"
