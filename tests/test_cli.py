@@ -140,7 +140,9 @@ def test_nan_in_the_data_is_one_clear_line_and_exit_code_2(monkeypatch, refused)
 
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path):
     command = [sys.executable, "-m", "softplus.cli", "compare", "digits", "--jobs", "2"]
-    command += ["--width", "8", "--seeds", "2", "--lr", "1e-2,1e-3", "--epochs", "10"]
+    command += ["--width", "8", "--seeds", "2", "--lr", "1e-2,1e-3", "--epochs", "2"]
+    # A shell that starts the tests in its background lets them, and theirs, ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(
         [*command, "--out", tmp_path],
         stdout=subprocess.PIPE,
@@ -148,6 +150,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(tmp_path):
         text=True,
         start_new_session=True,  # a terminal sends Ctrl-C to the whole process group
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     store = tmp_path / "study.sqlite"
     while time.monotonic() < deadline and not _kept(store):
