@@ -300,22 +300,47 @@ def test_forward_mode_over_reverse(call):
     assert close(tangent, second * v)
 
 
+@each_call
 @pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.xfail(
-    cpu.absent is None,
-    strict=True,
-    raises=(AssertionError, RuntimeError),
-    reason="the kernels' backward drops a tangent of the gradient, or with create_graph raises",
-)
-def test_a_tangent_of_the_gradient_alone(create_graph):
-    x, g, v = normal(9).requires_grad_(), normal(9), normal(9, scale=0.5)
-    y = softplus(x)
+def test_a_tangent_of_the_gradient_alone(call, create_graph):
+    x, g, v = normal(9), normal(9), normal(9, scale=0.5)
+    first, _ = eager_derivatives(call, x)
+    x.requires_grad_()
+    y = call(x)
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(g, v)
         (gradient,) = torch.autograd.grad(y, x, dual, create_graph=create_graph)
-        tangent = forward_ad.unpack_dual(gradient).tangent
+        primal, tangent = forward_ad.unpack_dual(gradient)
+    assert close(primal, first * g)
     assert tangent is not None
-    assert close(tangent, torch.sigmoid(x.detach()) * v)
+    assert close(tangent, first * v)
+
+
+@each_call
+def test_a_tangent_of_the_second_gradient_alone(call):
+    x, g, gg, v = normal(9), normal(9), normal(9), normal(9, scale=0.5)
+    first, second = eager_derivatives(call, x)
+    x.requires_grad_()
+    g.requires_grad_()
+    (gradient,) = torch.autograd.grad(call(x), x, g, create_graph=True)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(gg, v)
+        towards = torch.autograd.grad(gradient, (g, x), dual)
+        tangents = [forward_ad.unpack_dual(each).tangent for each in towards]
+    assert close(tangents[0], first * v)
+    assert close(tangents[1], second * g * v)
+
+
+@pytest.mark.skipif(cpu.absent is not None, reason="without kernels there are no operators")
+@pytest.mark.parametrize(
+    ("operator", "arguments"),
+    [("forward", (1.0, 50.0)), ("shifted", (1.0, None)), ("inverse", (1.0,))],
+)
+def test_an_operator_called_by_itself_refuses_a_tangent(operator, arguments):
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones(3), torch.ones(3))
+        with pytest.raises(RuntimeError, match=r"call softplus\.softplus"):
+            getattr(torch.ops.softplus, operator)(dual, *arguments)
 
 
 def test_a_derivative_of_beta_in_every_mode():

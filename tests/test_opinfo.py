@@ -11,7 +11,6 @@ from torch.testing._internal.common_modules import module_db
 from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 
 import softplus
-from softplus.ops import cpu
 
 # Each info with what a user writes in the place of PyTorch's.
 FUNCTIONS = {
@@ -161,12 +160,6 @@ def test_gradgradcheck(info):
 
 
 @each_function
-@pytest.mark.xfail(
-    cpu.absent is None,
-    strict=True,
-    raises=RuntimeError,
-    reason="the kernels' backward, met by a tangent of the gradient alone, has no jvp",
-)
 def test_forward_over_reverse(info):
     assert info.supports_fwgrad_bwgrad
     for sample in exact_too(info, torch.float64):

@@ -357,41 +357,69 @@ struct Shifted : torch::autograd::Function<Shifted> {
   }
 };
 
+template <typename... Tensors>
+bool has_tangent(const Tensors&... tensors) {
+  return (tensors._fw_grad(0).defined() || ...);
+}
+
+// The entry sends a tangent to the definition: here it would be lost without a word.
+void refuse_tangent(const Tensor& input) {
+  TORCH_CHECK(
+      !has_tangent(input),
+      "input has a forward-mode tangent, which this operator does not differentiate: call "
+      "softplus.softplus, softplus.shifted_softplus or softplus.inverse_softplus");
+}
+
 Tensor forward_autograd(const Tensor& input, double beta, double threshold) {
+  refuse_tangent(input);
   if (records(input)) return Forward::apply(input, beta, threshold, false);
   at::AutoDispatchBelowADInplaceOrView below;
   return forward(input, beta, threshold);
 }
 
+// beta times the value saved, in the type in which the formulas run.
+Tensor exponent(const Tensor& saved, double beta) {
+  const auto type = saved.scalar_type();
+  return saved.to(at::isReducedFloatingType(type) ? at::kFloat : type) * beta;
+}
+
+Tensor slope_composed(const Tensor& u, double threshold, bool of_output) {
+  const Tensor slope = of_output ? -at::expm1(-u) : at::sigmoid(u);
+  return threshold < EXACT ? slope.masked_fill(u > threshold, 1) : slope;
+}
+
+// The same in ATen's operators, which differentiate themselves in every mode and to any order.
+Tensor backward_composed(
+    const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
+  const Tensor slope = slope_composed(exponent(saved, beta), threshold, of_output);
+  return (grad * slope).to(saved.scalar_type());
+}
+
 Tensor backward_autograd(
     const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
+  if (has_tangent(grad, saved)) return backward_composed(grad, saved, beta, threshold, of_output);
   if (records(grad, saved))
     return Backward::apply(grad, saved, Aside{saved}, beta, threshold, of_output, false);
   at::AutoDispatchBelowADInplaceOrView below;
   return backward(grad, saved, beta, threshold, of_output);
 }
 
-// Where a third derivative is wanted: the same in ATen's operators, which differentiate themselves
-// to any order.
 std::tuple<Tensor, Tensor> double_backward_composed(
     const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
     double threshold, bool of_output, bool to_input) {
-  const auto type = saved.scalar_type();
-  const Tensor u = saved.to(at::isReducedFloatingType(type) ? at::kFloat : type) * beta;
-  Tensor slope = of_output ? -at::expm1(-u) : at::sigmoid(u);
+  const Tensor u = exponent(saved, beta), slope = slope_composed(u, threshold, of_output);
   Tensor curvature = beta * (of_output ? at::exp(-u) : slope * at::sigmoid(-u));
   if (of_output && to_input) curvature = curvature * slope;
-  if (threshold < EXACT) {
-    slope = slope.masked_fill(u > threshold, 1);
-    curvature = curvature.masked_fill(u > threshold, 0);
-  }
+  if (threshold < EXACT) curvature = curvature.masked_fill(u > threshold, 0);
+  const auto type = saved.scalar_type();
   return {(grad_grad * slope).to(type), (grad_grad * grad * curvature).to(type)};
 }
 
 std::tuple<Tensor, Tensor> double_backward_autograd(
     const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
     double threshold, bool of_output, bool to_input) {
-  if (records(grad_grad, grad, saved))
+  // Where a third derivative is wanted, or a tangent is carried.
+  if (records(grad_grad, grad, saved) || has_tangent(grad_grad, grad, saved))
     return double_backward_composed(
         grad_grad, grad, saved, beta, threshold, of_output, to_input);
   at::AutoDispatchBelowADInplaceOrView below;
@@ -399,12 +427,14 @@ std::tuple<Tensor, Tensor> double_backward_autograd(
 }
 
 Tensor shifted_autograd(const Tensor& input, double beta, std::optional<double> shift) {
+  refuse_tangent(input);
   if (records(input)) return Shifted::apply(input, beta, shift);
   at::AutoDispatchBelowADInplaceOrView below;
   return shifted(input, beta, shift);
 }
 
 Tensor inverse_autograd(const Tensor& input, double beta) {
+  refuse_tangent(input);
   TORCH_CHECK(
       !records(input), "softplus::inverse has no backward: the definition differentiates it");
   at::AutoDispatchBelowADInplaceOrView below;
