@@ -459,6 +459,18 @@ def test_inverse_gradient(dtype, beta):
     assert max(ulp_errors(gradient, exact)) <= (3.5 if dtype.itemsize > 2 else 0.501)
 
 
+@each_dtype
+@pytest.mark.parametrize("beta", [1.0, -3.0])
+def test_inverse_at_the_edge_of_its_domain_has_every_derivative(dtype, beta):
+    y = torch.tensor([0.0, torch.finfo(dtype).tiny / 8], dtype=dtype) / beta
+    value, first, second, third = with_derivatives(
+        lambda y: definition.inverse_softplus(y, beta), y, 3
+    )
+    assert value[0] == -math.inf / beta
+    assert (first[0], second[0], third[0]) == (math.inf, -math.inf * beta, math.inf)
+    assert not torch.cat([value, first, second, third]).isnan().any()
+
+
 @computing_dtypes
 @pytest.mark.parametrize("beta", [1.0, -3.0])
 def test_inverse_undoes_softplus(dtype, beta):

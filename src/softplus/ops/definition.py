@@ -31,6 +31,8 @@ _LN2 = math.log(2)
 _LN2_HIGH = 0.693147182464599609375
 _LN2_MIDDLE = _LN2 - _LN2_HIGH
 _LN2_LOW = 2.319046813846299558e-17
+# ln(sinh(w) / w) in powers of w², for |w| up to 0.2: what is left out is below 1e-17 of ln(e^2w - 1).
+_LOG_SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250)
 # e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and not
 # merely multiplied by 0: in double backward through a tensor beta the other factor may overflow.
 _SMALLEST_EXPONENT = -800.0
@@ -103,16 +105,26 @@ def shifted_softplus(
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return x with softplus(x) = y: ln(e^(beta·y) - 1) / beta.
 
-    With v = beta·y, ln(e^v - 1) is taken in the form that cancels nowhere: as it stands for small
-    v, as w + ln(1 - (e^-w - 1)) with w = v - ln 2 around its zero, as v + ln(1 - e^-v) for large v.
+    With v = beta·y, ln(e^v - 1) is taken in the form that cancels nowhere and has every derivative:
+    for small v as ln(v) + v/2 + ln(sinh(v/2) / (v/2)), around its zero as w + ln(1 - (e^-w - 1))
+    with w = v - ln 2, for large v as v + ln(1 - e^-v).
     """
     y, beta = computing(input, beta)
     v = y * beta
     small, large = v < 0.4, v > 1
     middle = ~(small | large)
-    of_small = torch.log(torch.expm1(torch.where(small, v, 0.4)))
+    near = torch.where(small, v, 0.4)
+    of_small = torch.log(near) + (near / 2 + _log_sinhc(near / 2))
     from_zero = torch.where(middle, v, _LN2) - _LN2_HIGH - _LN2_MIDDLE - _LN2_LOW
     of_middle = from_zero + torch.log1p(-torch.expm1(-from_zero))
     of_large = torch.log1p(-torch.exp(-torch.where(large, v, 1.0)))
     x = torch.where(large, y + of_large / beta, torch.where(small, of_small, of_middle) / beta)
     return x.to(input.dtype)
+
+
+def _log_sinhc(w: Tensor) -> Tensor:
+    square = w * w
+    series = torch.zeros_like(w)
+    for coefficient in reversed(_LOG_SINHC):
+        series = (series + coefficient) * square
+    return series
