@@ -31,7 +31,7 @@ _LN2 = math.log(2)
 _LN2_HIGH = 0.693147182464599609375
 _LN2_MIDDLE = _LN2 - _LN2_HIGH
 _LN2_LOW = 2.319046813846299558e-17
-# ln(sinh(w) / w) in powers of w², for |w| up to 0.2: what is left out is below 1e-17 of ln(e^2w - 1).
+# ln(sinh(w) / w) in powers of w²: up to |w| = 0.2 it leaves out less than 3e-18.
 _LOG_SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250)
 # e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and not
 # merely multiplied by 0: in double backward through a tensor beta the other factor may overflow.
