@@ -790,6 +790,64 @@ def test_in_place_on_a_view(dtype):
     assert same(base.detach()[2:4, ::2], softplus(x.detach())[2:4, ::2])
 
 
+VIEWS = {
+    "slice": lambda x: x[:2],
+    "transposed": lambda x: x.t(),
+    "view of a view": lambda x: x.view(-1)[1:].view(2, 4),
+    "whole": lambda x: x.view(3, 3),
+}
+
+
+@pytest.mark.parametrize("threshold", [None, 5.0])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+def test_double_backward_of_a_view_in_place(view, threshold):
+    """The gradient of the view's base, which PyTorch's own writing over a view gives."""
+    weight = normal(3, 3, dtype=torch.float64)
+
+    def derivatives_of(write) -> list[Tensor]:
+        x = normal(3, 3, dtype=torch.float64).requires_grad_()
+        base = x * x
+        write(view(base))
+        (first,) = torch.autograd.grad((base * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * weight.t()).sum(), x, create_graph=True)
+        return [first, second, *torch.autograd.grad(second.sum(), x)]
+
+    ours = derivatives_of(lambda x: softplus_(x, 2.0, threshold))
+    copied = derivatives_of(lambda x: x.copy_(softplus(x.clone(), 2.0, threshold)))
+    for got, wanted in zip(ours, copied, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_in_place_after_a_linear_layer_of_three_dimensions():
+    """Whose result is a view: a gradient penalty goes through it."""
+
+    def penalty_gradients(*, inplace: bool) -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 4), Softplus(inplace=inplace), nn.Linear(4, 1)).double()
+        x = normal(2, 5, 4, dtype=torch.float64).requires_grad_()
+        (gradient,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), list(model[0].parameters()))
+
+    assert all(map(same, penalty_gradients(inplace=True), penalty_gradients(inplace=False)))
+
+
+def test_a_view_written_over_is_freed_without_a_backward():
+    base = normal(6).requires_grad_() * 1
+    gone = weakref.ref(base.untyped_storage())
+    softplus_(base[:3])
+    del base
+    assert gone() is None
+
+
+@pytest.mark.parametrize("inplace", [1, "yes", 0, "", None])
+def test_in_place_is_what_counts_as_true(inplace):
+    x = normal(9)
+    wanted = softplus(x)
+    result = softplus(x, inplace=inplace)
+    assert (result is x) == bool(inplace)
+    assert same(result, wanted)
+
+
 @each_dtype
 @pytest.mark.parametrize("threshold", [None, 5.0])
 @pytest.mark.parametrize("view", [False, True])
@@ -879,7 +937,10 @@ def test_no_grad_and_inference_mode(dtype):
         assert same_bits(softplus(leaf, out=inside), wanted)
     assert same_bits(softplus(inside), softplus(wanted))
     assert same_bits(shifted_softplus(inside), shifted_softplus(wanted))
-    assert same_bits(softplus_(result), softplus(wanted))
+    for write in (softplus_, lambda x: softplus(leaf.detach(), out=x)):
+        with pytest.raises(RuntimeError, match="made in inference mode"):
+            write(result)
+    assert same_bits(result, wanted)
 
 
 def kept_nothing(result: Tensor) -> bool:

@@ -315,7 +315,9 @@ struct Backward : torch::autograd::Function<Backward> {
   }
 };
 
-// Writes over `input` where `in_place`.
+// Where `in_place`, writes over `input` and returns its memory as another tensor, for the history of
+// `input` itself may be that of a view: saved with it, the node would hold itself for ever, and double
+// backward would go on at the view's base.
 struct Forward : torch::autograd::Function<Forward> {
   static Tensor forward(
       AutogradContext* context, const Tensor& input, double beta, double threshold,
@@ -323,9 +325,8 @@ struct Forward : torch::autograd::Function<Forward> {
     at::AutoDispatchBelowADInplaceOrView below;
     const bool of_output = output_determines_gradient(input.scalar_type(), threshold);
     keep(context, beta, threshold, of_output);
-    const Tensor output = in_place ? forward_into(input, input, beta, threshold)
+    const Tensor output = in_place ? forward_out(input, input, beta, threshold).tensor_data()
                                    : softplus::forward(input, beta, threshold);
-    if (in_place) context->mark_dirty({input});
     context->save_for_backward({of_output ? output : input});
     return output;
   }
@@ -466,14 +467,19 @@ Tensor inverse(const Tensor& input, double beta) {
 Tensor forward_in_place(const Tensor& input, double beta, double threshold) {
   if (records(input)) {
     torch::autograd::check_inplace(input, true);  // a leaf is refused before it is overwritten
-    return Forward::apply(input, beta, threshold, true);
+    const Tensor output = Forward::apply(input, beta, threshold, true);
+    torch::autograd::impl::rebase_history(input, {output.grad_fn(), 0});
+    return input;
   }
   return forward_out(input, input, beta, threshold);
 }
 
 Tensor forward_out(const Tensor& output, const Tensor& input, double beta, double threshold) {
+  TORCH_CHECK(
+      !output.is_inference() || c10::InferenceMode::is_enabled(),
+      "a tensor made in inference mode cannot be overwritten outside it: clone it first");
   forward_into(output, input, beta, threshold);
-  if (!output.is_inference()) torch::autograd::increment_version(output);
+  torch::autograd::increment_version(output);
   return output;
 }
 
