@@ -90,6 +90,7 @@ void run(at::TensorIteratorBase& iterator, const Kernel& kernel) {
   iterator.for_each(loop);
 }
 
+// The iterator borrows the tensors, which must outlive it.
 at::TensorIterator iterate(at::ArrayRef<Tensor> outputs, at::ArrayRef<Tensor> inputs) {
   at::TensorIteratorConfig config;
   config.set_check_mem_overlap(true).check_all_same_dtype(true);
@@ -117,6 +118,18 @@ const char* source(const Tensor& tensor) {
   return static_cast<const char*>(tensor.const_data_ptr());
 }
 char* target(const Tensor& tensor) { return static_cast<char*>(tensor.mutable_data_ptr()); }
+
+// Autograd gives gradients of the shape, dtype and device of what they are towards; the results have
+// its layout too, as compiled code expects, whatever the layout of the gradients that come in.
+template <typename... Gradients>
+void check_alike(const Tensor& saved, const Gradients&... gradients) {
+  TORCH_CHECK(
+      ((gradients.sym_sizes() == saved.sym_sizes() &&
+        gradients.scalar_type() == saved.scalar_type() && gradients.device() == saved.device()) &&
+       ...),
+      "softplus: a gradient must have the shape, dtype and device of the saved tensor: ",
+      saved.sym_sizes(), " of ", saved.scalar_type(), " on ", saved.device());
+}
 
 }  // namespace
 
@@ -172,9 +185,9 @@ Tensor forward_cpu(const Tensor& input, double beta, double threshold) {
 
 Tensor backward_cpu(
     const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
-  if (!grad.is_contiguous() || !saved.is_contiguous() || grad.sizes() != saved.sizes() ||
-      grad.scalar_type() != saved.scalar_type())
-    return backward_into(Tensor(), grad, saved, beta, threshold, of_output);
+  check_alike(saved, grad);
+  if (!grad.is_contiguous() || !saved.is_contiguous())
+    return backward_into(at::empty_like(saved), grad, saved, beta, threshold, of_output);
   const Tensor output = fresh(saved);
   const Dtype dtype = dtype_of(saved);
   const auto kernel = of_output ? chosen().backward_of_output : chosen().backward_of_input;
@@ -190,16 +203,18 @@ Tensor backward_cpu(
 std::tuple<Tensor, Tensor> double_backward_cpu(
     const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
     double threshold, bool of_output, bool to_input) {
+  check_alike(saved, grad_grad, grad);
   const Dtype dtype = dtype_of(saved);
   Parameters parameters{beta, threshold};
   parameters.to_input = to_input;
   const auto kernel =
       of_output ? chosen().double_backward_of_output : chosen().double_backward_of_input;
-  auto iterator = iterate({Tensor(), Tensor()}, {grad_grad, grad, saved});
+  const Tensor to_grad = at::empty_like(saved), second = at::empty_like(saved);
+  auto iterator = iterate({to_grad, second}, {grad_grad, grad, saved});
   run(iterator, [&](char** p, int64_t n) {
     kernel(dtype, p[2], p[3], p[4], p[0], p[1], n, parameters);
   });
-  return {iterator.output(0), iterator.output(1)};
+  return {to_grad, second};
 }
 
 Tensor shifted_cpu(const Tensor& input, double beta, std::optional<double> shift) {
@@ -226,12 +241,14 @@ Tensor inverse_cpu(const Tensor& input, double beta) {
 // ---- Meta: shapes and strides alone, for fake tensors ----
 
 Tensor forward_meta(const Tensor& input, double, double) { return at::empty_like(input); }
-Tensor backward_meta(const Tensor& grad, const Tensor&, double, double, bool) {
-  return at::empty_like(grad);
+Tensor backward_meta(const Tensor& grad, const Tensor& saved, double, double, bool) {
+  check_alike(saved, grad);
+  return at::empty_like(saved);
 }
 std::tuple<Tensor, Tensor> double_backward_meta(
-    const Tensor& grad_grad, const Tensor&, const Tensor&, double, double, bool, bool) {
-  return {at::empty_like(grad_grad), at::empty_like(grad_grad)};
+    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double, double, bool, bool) {
+  check_alike(saved, grad_grad, grad);
+  return {at::empty_like(saved), at::empty_like(saved)};
 }
 Tensor shifted_meta(const Tensor& input, double, std::optional<double>) {
   return at::empty_like(input);
