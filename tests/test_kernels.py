@@ -592,6 +592,44 @@ def test_any_layout(dtype, layout):
         assert got["backward"].is_contiguous(memory_format=torch.channels_last)
 
 
+def view_of(draw, sizes: list[int], dtype: torch.dtype, *, repeats: bool = True) -> Tensor:
+    """Draw a tensor of these sizes over memory in any order, with an offset, gaps and repeats."""
+    dimensions = range(len(sizes))
+    order = draw(st.permutations(dimensions))
+    steps = [draw(st.integers(1, 3)) for _ in dimensions]
+    offset = draw(st.integers(0, 9))
+    spread = [sizes[d] * steps[d] for d in order]
+    memory = normal(offset + math.prod(spread), dtype=dtype, scale=15)
+    x = memory[offset:].view(spread).permute([order.index(d) for d in dimensions])
+    x = x[tuple(slice(None, None, step) for step in steps)]
+    for d in dimensions:
+        if repeats and draw(st.integers(0, 5)) == 0:
+            x = x.narrow(d, 0, min(1, sizes[d])).expand(sizes)
+    return x
+
+
+@each_isa
+@each_dtype
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), beta=st.sampled_from([1.0, 0.7, -3.0]))
+def test_any_shape_and_strides(dtype, data, beta):
+    sizes = data.draw(st.lists(st.integers(0, 7), max_size=4))
+    x, g = (view_of(data.draw, sizes, dtype) for _ in range(2))
+    flat = everything(x.flatten(), beta)
+    hold_same(everything(x, beta), {name: value.view(sizes) for name, value in flat.items()})
+    leaf, flat_leaf = x.detach().requires_grad_(), x.flatten().detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(softplus(leaf, beta), leaf, g)
+    (wanted,) = torch.autograd.grad(softplus(flat_leaf, beta), flat_leaf, g.flatten())
+    assert same_bits(gradient, wanted.view(sizes))
+    out = view_of(data.draw, sizes, dtype, repeats=False)
+    strides = out.stride()
+    assert same_bits(softplus(x, beta, out=out), flat["forward"].view(sizes))
+    assert out.stride() == strides
+    assert same_bits(softplus_(out.copy_(x), beta), flat["forward"].view(sizes))
+
+
 @each_isa
 @pytest.mark.parametrize("offset", range(1, 16))
 @each_dtype
