@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -557,6 +558,37 @@ def test_threads_and_chunks_do_not_matter(dtype):
     pieces = [everything(piece) for piece in x.split([32767, 32769, 511, 1, 32256, 17])]
     hold_same({name: torch.cat([p[name] for p in pieces]) for name in whole}, whole)
     hold_same(strided, {name: value[::2] for name, value in whole.items()})
+
+
+PASSES = {
+    "forward": lambda x, _: torch.ops.softplus.forward(x, 1.0, 50.0),
+    "in place": lambda x, _: softplus_(x),
+    "out": lambda x, y: softplus(x, out=y),
+    "backward": lambda x, y: torch.ops.softplus.backward(x, y, 1.0, 50.0, True),
+    "double backward": lambda x, y: torch.ops.softplus.double_backward(
+        x, x, y, 1.0, 50.0, True, True
+    ),
+    "shifted": lambda x, _: torch.ops.softplus.shifted(x, 1.0, None),
+    "inverse": lambda x, _: torch.ops.softplus.inverse(x, 1.0),
+}
+
+
+@pytest.mark.parametrize("run", PASSES.values(), ids=PASSES.keys())
+@pytest.mark.parametrize("step", [1, 2], ids=["contiguous", "strided"])
+def test_every_thread_has_its_share(run, step):
+    """Of two threads the other one takes half of the work: seen in the CPU time of each."""
+    x, y = normal(2**20 * step).abs()[::step], torch.zeros(2**20 * step)[::step]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(2):  # the first call starts the other thread
+            here, everywhere = time.thread_time(), time.process_time()
+            for _ in range(20):
+                run(x, y)
+            here, everywhere = time.thread_time() - here, time.process_time() - everywhere
+    finally:
+        torch.set_num_threads(threads)
+    assert everywhere > 1.25 * here
 
 
 # Layouts
