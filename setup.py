@@ -53,7 +53,7 @@ def build_options() -> dict:
             super().build_extension(extension)
 
         def build_kernels(self, name: str) -> str:
-            compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX")
+            compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++"
             result = str(Path(self.build_temp) / f"kernels_{name}.o")
             flags = [*KERNEL_FLAGS, *INSTRUCTION_SETS[name], f"-DISA={name}"]
             source = str(CPU / "kernels.cpp")

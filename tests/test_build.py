@@ -102,6 +102,18 @@ def test_kernels_of_another_pytorch_are_not_loaded(copy):
     assert warned == [f"warning: UserWarning softplus runs without its CPU kernels: {absent}"]
 
 
+@needs_kernels
+def test_kernels_that_do_not_load_are_left(copy):
+    """As those of a PyTorch of the same version that was built otherwise."""
+    library = compiled(copy)
+    library.write_bytes(b"not a library, softplus-built-for:" + torch.__version__.encode() + b";")
+    live, absent, *warned = check(copy)
+    assert live == "None"
+    assert absent.startswith("they do not load: ")
+    assert "pip install --no-build-isolation" in absent
+    assert warned == [f"warning: UserWarning softplus runs without its CPU kernels: {absent}"]
+
+
 def test_a_file_that_says_nothing_is_not_loaded(copy):
     for library in (copy / "softplus" / "ops" / "cpu").glob("_kernels.*"):
         library.unlink()

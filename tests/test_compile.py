@@ -109,6 +109,33 @@ def test_inductor_of_other_dtypes(call, dtype):
     assert same(*[torch.autograd.grad(y.sum(), leaf)[0] for y in results])
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_channels_last_under_inductor(dynamic):
+    """The gradient that arrives is that of a sum, one number expanded to every element."""
+    convolution = nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
+
+    def loss(x: Tensor) -> Tensor:
+        return softplus(convolution(x)).sum()
+
+    compiled = torch.compile(loss, fullgraph=True, dynamic=dynamic)
+    leaf = normal(2, 3, 7, 9).to(memory_format=torch.channels_last).requires_grad_()
+    (gradient,) = torch.autograd.grad(compiled(leaf), leaf)
+    torch.testing.assert_close(gradient, torch.autograd.grad(loss(leaf), leaf)[0])
+
+
+@pytest.mark.parametrize("function", [softplus, shifted_softplus])
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_beta_beyond_the_kernels_is_for_the_definition(function, changes):
+    x = torch.tensor([-3.0, -1e-30, 0.0, 1e-30, 2.0])
+    for beta in (1e-30, 1e30, -1e-30):
+        torch._dynamo.reset()
+        compiled, _ = compiling(function)
+        if changes:
+            compiled(x, 1.5)
+            compiled(x, 2.5)
+        assert same(compiled(x, beta), function(x, beta))
+
+
 # Recompilation
 
 

@@ -203,6 +203,48 @@ def test_every_operator_is_registered_soundly(name, grad):
         torch.library.opcheck(operator, OPERATORS[name](x.detach().clone().requires_grad_(grad)))
 
 
+ORDERS = [
+    lambda x: x,
+    lambda x: x.contiguous(memory_format=torch.channels_last),
+    lambda x: x.permute(3, 0, 2, 1).contiguous().permute(1, 3, 2, 0),
+    lambda x: x[:1, :1].expand(x.shape),
+    lambda x: x.new_ones(()).expand(x.shape),
+]
+
+
+@with_kernels
+@pytest.mark.parametrize("saved", range(len(ORDERS)))
+@pytest.mark.parametrize("grad", range(len(ORDERS)))
+def test_fake_results_have_the_layout_of_real_ones(saved, grad):
+    """Compiled code holds the results of an operator to what it said of a fake one."""
+    x = normal(2, 3, 4, 5)
+    saved, grad = ORDERS[saved](x), ORDERS[grad](x)
+    with FakeTensorMode() as mode:
+        fake_saved, fake_grad = mode.from_tensor(saved), mode.from_tensor(grad)
+    operators = torch.ops.softplus
+    for g, y in ((grad, saved), (fake_grad, fake_saved)):
+        results = (
+            operators.backward(g, y, 1.5, 50.0, True),
+            operators.backward(g, y, 1.5, 5.0, False),
+            *operators.double_backward(g, g, y, 1.5, 50.0, True, True),
+        )
+        wanted = torch.empty_like(saved).stride()
+        assert [result.stride() for result in results] == [wanted] * 4
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    "grad", [torch.ones(4), torch.ones(3, dtype=torch.float64), torch.ones(3, device="meta")]
+)
+def test_a_gradient_that_does_not_fit_is_refused(grad):
+    saved, ones = torch.ones(3), torch.ones(3)
+    with pytest.raises(RuntimeError, match="a gradient must have the shape, dtype and device"):
+        torch.ops.softplus.backward(grad, saved, 1.0, 50.0, True)
+    for gradients in ((grad, ones), (ones, grad)):
+        with pytest.raises(RuntimeError, match="a gradient must have the shape, dtype and device"):
+            torch.ops.softplus.double_backward(*gradients, saved, 1.0, 50.0, True, False)
+
+
 @with_kernels
 def test_every_registered_operator_is_checked():
     registered = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("softplus::")]

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import pytest
@@ -559,6 +560,37 @@ def test_threads_and_chunks_do_not_matter(dtype):
     hold_same(strided, {name: value[::2] for name, value in whole.items()})
 
 
+PASSES = {
+    "forward": lambda x, _: torch.ops.softplus.forward(x, 1.0, 50.0),
+    "in place": lambda x, _: softplus_(x),
+    "out": lambda x, y: softplus(x, out=y),
+    "backward": lambda x, y: torch.ops.softplus.backward(x, y, 1.0, 50.0, True),
+    "double backward": lambda x, y: torch.ops.softplus.double_backward(
+        x, x, y, 1.0, 50.0, True, True
+    ),
+    "shifted": lambda x, _: torch.ops.softplus.shifted(x, 1.0, None),
+    "inverse": lambda x, _: torch.ops.softplus.inverse(x, 1.0),
+}
+
+
+@pytest.mark.parametrize("run", PASSES.values(), ids=PASSES.keys())
+@pytest.mark.parametrize("step", [1, 2], ids=["contiguous", "strided"])
+def test_every_thread_has_its_share(run, step):
+    """Of two threads the other one takes half of the work: seen in the CPU time of each."""
+    x, y = normal(2**20 * step).abs()[::step], torch.zeros(2**20 * step)[::step]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(2):  # the first call starts the other thread
+            here, everywhere = time.thread_time(), time.process_time()
+            for _ in range(20):
+                run(x, y)
+            here, everywhere = time.thread_time() - here, time.process_time() - everywhere
+    finally:
+        torch.set_num_threads(threads)
+    assert everywhere > 1.25 * here
+
+
 # Layouts
 
 
@@ -590,6 +622,44 @@ def test_any_layout(dtype, layout):
     assert got["forward"].shape == theirs.shape
     if layout is LAYOUTS["channels_last"]:
         assert got["backward"].is_contiguous(memory_format=torch.channels_last)
+
+
+def view_of(draw, sizes: list[int], dtype: torch.dtype, *, repeats: bool = True) -> Tensor:
+    """Draw a tensor of these sizes over memory in any order, with an offset, gaps and repeats."""
+    dimensions = range(len(sizes))
+    order = draw(st.permutations(dimensions))
+    steps = [draw(st.integers(1, 3)) for _ in dimensions]
+    offset = draw(st.integers(0, 9))
+    spread = [sizes[d] * steps[d] for d in order]
+    memory = normal(offset + math.prod(spread), dtype=dtype, scale=15)
+    x = memory[offset:].view(spread).permute([order.index(d) for d in dimensions])
+    x = x[tuple(slice(None, None, step) for step in steps)]
+    for d in dimensions:
+        if repeats and draw(st.integers(0, 5)) == 0:
+            x = x.narrow(d, 0, min(1, sizes[d])).expand(sizes)
+    return x
+
+
+@each_isa
+@each_dtype
+@settings(
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data(), beta=st.sampled_from([1.0, 0.7, -3.0]))
+def test_any_shape_and_strides(dtype, data, beta):
+    sizes = data.draw(st.lists(st.integers(0, 7), max_size=4))
+    x, g = (view_of(data.draw, sizes, dtype) for _ in range(2))
+    flat = everything(x.flatten(), beta)
+    hold_same(everything(x, beta), {name: value.view(sizes) for name, value in flat.items()})
+    leaf, flat_leaf = x.detach().requires_grad_(), x.flatten().detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(softplus(leaf, beta), leaf, g)
+    (wanted,) = torch.autograd.grad(softplus(flat_leaf, beta), flat_leaf, g.flatten())
+    assert same_bits(gradient, wanted.view(sizes))
+    out = view_of(data.draw, sizes, dtype, repeats=False)
+    strides = out.stride()
+    assert same_bits(softplus(x, beta, out=out), flat["forward"].view(sizes))
+    assert out.stride() == strides
+    assert same_bits(softplus_(out.copy_(x), beta), flat["forward"].view(sizes))
 
 
 @each_isa
@@ -790,6 +860,64 @@ def test_in_place_on_a_view(dtype):
     assert same(base.detach()[2:4, ::2], softplus(x.detach())[2:4, ::2])
 
 
+VIEWS = {
+    "slice": lambda x: x[:2],
+    "transposed": lambda x: x.t(),
+    "view of a view": lambda x: x.view(-1)[1:].view(2, 4),
+    "whole": lambda x: x.view(3, 3),
+}
+
+
+@pytest.mark.parametrize("threshold", [None, 5.0])
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS.keys())
+def test_double_backward_of_a_view_in_place(view, threshold):
+    """The gradient of the view's base, which PyTorch's own writing over a view gives."""
+    weight = normal(3, 3, dtype=torch.float64)
+
+    def derivatives_of(write) -> list[Tensor]:
+        x = normal(3, 3, dtype=torch.float64).requires_grad_()
+        base = x * x
+        write(view(base))
+        (first,) = torch.autograd.grad((base * weight).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad((first * weight.t()).sum(), x, create_graph=True)
+        return [first, second, *torch.autograd.grad(second.sum(), x)]
+
+    ours = derivatives_of(lambda x: softplus_(x, 2.0, threshold))
+    copied = derivatives_of(lambda x: x.copy_(softplus(x.clone(), 2.0, threshold)))
+    for got, wanted in zip(ours, copied, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_in_place_after_a_linear_layer_of_three_dimensions():
+    """Whose result is a view: a gradient penalty goes through it."""
+
+    def penalty_gradients(*, inplace: bool) -> tuple[Tensor, ...]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 4), Softplus(inplace=inplace), nn.Linear(4, 1)).double()
+        x = normal(2, 5, 4, dtype=torch.float64).requires_grad_()
+        (gradient,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), list(model[0].parameters()))
+
+    assert all(map(same, penalty_gradients(inplace=True), penalty_gradients(inplace=False)))
+
+
+def test_a_view_written_over_is_freed_without_a_backward():
+    base = normal(6).requires_grad_() * 1
+    gone = weakref.ref(base.untyped_storage())
+    softplus_(base[:3])
+    del base
+    assert gone() is None
+
+
+@pytest.mark.parametrize("inplace", [1, "yes", 0, "", None])
+def test_in_place_is_what_counts_as_true(inplace):
+    x = normal(9)
+    wanted = softplus(x)
+    result = softplus(x, inplace=inplace)
+    assert (result is x) == bool(inplace)
+    assert same(result, wanted)
+
+
 @each_dtype
 @pytest.mark.parametrize("threshold", [None, 5.0])
 @pytest.mark.parametrize("view", [False, True])
@@ -879,7 +1007,10 @@ def test_no_grad_and_inference_mode(dtype):
         assert same_bits(softplus(leaf, out=inside), wanted)
     assert same_bits(softplus(inside), softplus(wanted))
     assert same_bits(shifted_softplus(inside), shifted_softplus(wanted))
-    assert same_bits(softplus_(result), softplus(wanted))
+    for write in (softplus_, lambda x: softplus(leaf.detach(), out=x)):
+        with pytest.raises(RuntimeError, match="made in inference mode"):
+            write(result)
+    assert same_bits(result, wanted)
 
 
 def kept_nothing(result: Tensor) -> bool:

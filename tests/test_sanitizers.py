@@ -1,4 +1,7 @@
-"""The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, by the driver sanitize.cpp."""
+"""The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, by the driver sanitize.cpp.
+
+And those of aarch64 by the same driver in an emulator, where there is one.
+"""
 
 import re
 import runpy
@@ -15,6 +18,7 @@ TESTS = Path(__file__).parent
 SOURCES = TESTS.parent / "src" / "softplus" / "ops" / "cpu"
 SETS = [] if cpu.absent else cpu._kernels.available()
 COMPILER = shutil.which("c++")
+FOR_AARCH64, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +48,17 @@ def test_the_kernels_under_sanitizers(isa, flags, tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert re.fullmatch(rf"{isa}: [\d,]+ runs, 0 failures\n", done.stdout)
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (FOR_AARCH64 and EMULATOR), reason="no compiler or emulator of aarch64")
+def test_the_kernels_of_aarch64(flags, tmp_path):
+    program = tmp_path / "sanitize"
+    sources = [SOURCES / "kernels.cpp", TESTS / "sanitize.cpp"]
+    own = [*flags["baseline"], "-O1", f"-I{SOURCES}", "-DISA=baseline", "-static"]
+    subprocess.run([FOR_AARCH64, *own, *sources, "-o", program], check=True, timeout=280)
+    done = subprocess.run(
+        [EMULATOR, program], check=False, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert re.fullmatch(r"baseline: [\d,]+ runs, 0 failures\n", done.stdout)

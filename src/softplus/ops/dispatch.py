@@ -11,6 +11,8 @@ from softplus.ops import cpu, definition, operators  # noqa: F401 -- registers t
 # Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none of those
 # that PyTorch computes in: with this threshold its operator is exact.
 _EXACT = 50.0
+# Up to here and down to its inverse the kernels take a beta: ordinary_beta in operators.h.
+_ORDINARY = 2.0**60
 
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
@@ -19,7 +21,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
         threshold = _EXACT
     if is_exporting():
         return _standard(input, beta, threshold)
-    if not isinstance(beta, Tensor) and _compiled_for_cpu(input):
+    if _compiled_for_cpu(input, beta):
         result: Tensor
         if _constant(beta):
             result = torch.ops.softplus.forward(input, beta, threshold)
@@ -48,7 +50,7 @@ def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return shifted_softplus of a checked call."""
-    if _compiled_for_cpu(input) and _constant(beta) and _constant(shift):
+    if _compiled_for_cpu(input, beta) and _constant(beta) and _constant(shift):
         result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
         return result
     return definition.shifted_softplus(_under_autocast(input), beta, shift)
@@ -68,7 +70,7 @@ def _under_autocast(input: Tensor) -> Tensor:
     return input.float() if autocast else input
 
 
-def _compiled_for_cpu(input: Tensor) -> bool:
+def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
     """Whether torch.compile traces a CPU call that the kernels serve as one node.
 
     Inductor's own code for the definition takes as long as eager: 98 against 90 microseconds at
@@ -79,6 +81,8 @@ def _compiled_for_cpu(input: Tensor) -> bool:
         and not is_exporting()
         and cpu.absent is None
         and input.device.type == "cpu"
+        and not isinstance(beta, Tensor)
+        and 1 / _ORDINARY <= abs(beta) <= _ORDINARY
         # A subclass, as DTensor, has rules for PyTorch's operators alone, and a tangent would be
         # lost in the kernels.
         and type(input) in (Tensor, Parameter)

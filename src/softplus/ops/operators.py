@@ -75,7 +75,7 @@ if cpu.absent is None:
     _library.impl("forward_at", _forward_at, "CPU")
     _library.impl("backward_at", _backward_at, "CPU")
     register_fake("softplus::forward_at", lambda x, *_: torch.empty_like(x), lib=_library)
-    register_fake("softplus::backward_at", lambda grad, *_: torch.empty_like(grad), lib=_library)
+    register_fake("softplus::backward_at", lambda _, y, *__: torch.empty_like(y), lib=_library)
     register_autograd("softplus::forward_at", _differentiate, setup_context=_save, lib=_library)
     for _name, _function in _UNDER_FUNCTORCH.items():
         _library.impl(_name, _function, "FuncTorchDynamicLayerFrontMode")

@@ -4,6 +4,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ inverse_softplus: Callable[..., torch.Tensor | None] = _none
 absent: str | None = None
 
 
-def _why_not() -> str | None:
-    """Return why the compiled library must not be loaded, None where it may."""
+def _load() -> str | None:
+    """Load the compiled library, or return why it cannot serve."""
     library = find_spec("softplus.ops.cpu._kernels")
     if library is None or library.origin is None:
         return f"they were not built; {_HOW_TO_BUILD}"
@@ -38,11 +39,15 @@ def _why_not() -> str | None:
     mark = re.search(rb"softplus-built-for:([^;]*);", Path(library.origin).read_bytes())
     built_for = mark[1].decode() if mark else "an unknown version"
     if built_for == torch.__version__:
-        return None
-    reason = (
-        f"they were built for PyTorch {built_for}, and this is {torch.__version__}; to build them "
-        f"anew, {_HOW_TO_BUILD}"
-    )
+        try:
+            import_module("softplus.ops.cpu._kernels")
+        except ImportError as error:
+            why = f"they do not load: {error}"
+        else:
+            return None
+    else:
+        why = f"they were built for PyTorch {built_for}, and this is {torch.__version__}"
+    reason = f"{why}; to build them anew, {_HOW_TO_BUILD}"
     warnings.warn(f"softplus runs without its CPU kernels: {reason}", stacklevel=2)
     return reason
 
@@ -72,7 +77,7 @@ def unpatch() -> None:
     _kernels.unpatch()
 
 
-absent = _why_not()
+absent = _load()
 if absent is None:
     from softplus.ops.cpu import _kernels  # type: ignore[attr-defined]  # compiled
 

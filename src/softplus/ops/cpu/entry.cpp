@@ -54,6 +54,7 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
   const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
+  if (!PyBool_Check(arguments[3])) Py_RETURN_NONE;  // what else counts as true the Python side knows
   const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
   if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !plain_call()) Py_RETURN_NONE;
   const bool records = at::GradMode::is_enabled() && input->requires_grad();
