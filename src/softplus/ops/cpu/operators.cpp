@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -326,6 +327,9 @@ struct Forward : torch::autograd::Function<Forward> {
     const Tensor output = in_place ? forward_into(input, input, beta, threshold)
                                    : softplus::forward(input, beta, threshold);
     if (in_place) context->mark_dirty({input});
+    // A view that is written over has its history rewritten through its base: the edge that
+    // Backward::from_output takes would lead to the base, and past the view's own backward.
+    if (in_place && input.is_view()) context->saved_data["over_view"] = true;
     context->save_for_backward({of_output ? output : input});
     return output;
   }
@@ -334,7 +338,8 @@ struct Forward : torch::autograd::Function<Forward> {
     const Tensor& grad = grads[0];
     const Tensor saved = context->get_saved_variables()[0];
     return {
-        kept.of_output && records(grad, saved) && plain(grad) && plain_call()
+        kept.of_output && records(grad, saved) && plain(grad) && plain_call() &&
+                !context->saved_data.count("over_view")
             ? Backward::from_output(grad, saved, kept)
             : softplus::backward(grad, saved, kept.beta, kept.threshold, kept.of_output),
         Tensor(), Tensor(), Tensor()};
@@ -472,6 +477,10 @@ Tensor forward_in_place(const Tensor& input, double beta, double threshold) {
 }
 
 Tensor forward_out(const Tensor& output, const Tensor& input, double beta, double threshold) {
+  TORCH_CHECK(
+      !output.is_inference() || c10::InferenceMode::is_enabled(),
+      "a tensor made in inference mode cannot be overwritten outside it: overwrite its clone(), or "
+      "call softplus under torch.inference_mode()");
   forward_into(output, input, beta, threshold);
   if (!output.is_inference()) torch::autograd::increment_version(output);
   return output;
