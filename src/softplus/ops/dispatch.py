@@ -19,7 +19,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
         threshold = _EXACT
     if is_exporting():
         return _standard(input, beta, threshold)
-    if not isinstance(beta, Tensor) and _compiled_for_cpu(input):
+    if not isinstance(beta, Tensor) and _compiled_for_cpu(input) and _constant(threshold):
         result: Tensor
         if _constant(beta):
             result = torch.ops.softplus.forward(input, beta, threshold)
