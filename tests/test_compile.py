@@ -172,6 +172,42 @@ def test_a_beta_that_changes_is_compiled_once_more_and_never_again(function, num
     assert counter.frame_count == 2
 
 
+@pytest.mark.parametrize(
+    "function",
+    [lambda x, value: softplus(x, 2.0, value), lambda x, value: shifted_softplus(x, 2.0, value)],
+    ids=["threshold", "shift"],
+)
+def test_a_threshold_and_a_shift_may_change_too(function):
+    compiled, counter = compiling(function)
+    for value in (0.5, 1.5, 2.5, 4.0):
+        leaf = normal(99).requires_grad_()
+        results = [compiled(leaf, value), function(leaf, value)]
+        assert close(*results)
+        assert close(*[torch.autograd.grad(y.sum(), leaf)[0] for y in results])
+    assert counter.frame_count == 2
+    with pytest.raises(Exception, match="Observed exception"):
+        compiled(leaf, float("nan"))
+
+
+@pytest.mark.parametrize("threshold", [None, 5.0])
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_a_gradient_inside_is_differentiated(threshold, dynamic):
+    """As a loss on forces does: with a beta that is a constant, and with one that is a variable."""
+
+    def loss(x: Tensor, beta: float) -> Tensor:
+        y = softplus(x, beta, threshold)
+        (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        return first.square().sum() + y.sum()
+
+    with torch._dynamo.config.patch(trace_autograd_ops=True):
+        compiled, _ = compiling(loss, dynamic=dynamic)
+        for beta in (1.0, 2.0, 3.0):
+            leaf = normal(9, scale=1).requires_grad_()
+            results = [compiled(leaf, beta), loss(leaf, beta)]
+            assert close(*results)
+            assert close(*[torch.autograd.grad(result, leaf)[0] for result in results])
+
+
 @with_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])
 @pytest.mark.parametrize("threshold", [None, 5.0])
@@ -332,27 +368,30 @@ def test_functorch_inside_with_a_beta_that_changes():
     assert counter.frame_count == 2
 
 
-@pytest.mark.parametrize(
-    "call",
-    # In a compiled graph PyTorch's copy_, hence softplus_, has no forward mode: it raises.
-    quickly({name: CALLS[name] for name in CALLS if name != "in place"}, "softplus", "tensor beta"),
-)
-def test_forward_mode(call):
-    """A tangent made inside, or given from outside: none is lost."""
+@pytest.mark.parametrize("call", quickly(CALLS, "softplus", "tensor beta", "in place"))
+def test_a_tangent_made_inside(call):
     x, v = normal(9), normal(9, scale=0.5)
-    wanted = eager_derivatives(call, x)[0] * v
 
-    def inside(x: Tensor, v: Tensor) -> Tensor:
+    def tangent(x: Tensor, v: Tensor) -> Tensor:
         with forward_ad.dual_level():
             return forward_ad.unpack_dual(call(forward_ad.make_dual(x, v))).tangent
 
-    assert close(compiling(inside)[0](x, v), wanted)
-    outside, _ = compiling(call)
-    outside(x)
+    assert close(compiling(tangent)[0](x, v), eager_derivatives(call, x)[0] * v)
+
+
+@pytest.mark.parametrize(
+    "call",
+    # PyTorch's copy_, hence softplus_, is compiled to a copy that has no forward mode: it raises.
+    quickly({name: CALLS[name] for name in CALLS if name != "in place"}, "softplus", "tensor beta"),
+)
+def test_a_tangent_given_from_outside(call):
+    x, v = normal(9), normal(9, scale=0.5)
+    compiled, _ = compiling(call)
+    compiled(x)
     with forward_ad.dual_level():
-        tangent = forward_ad.unpack_dual(outside(forward_ad.make_dual(x, v))).tangent
+        tangent = forward_ad.unpack_dual(compiled(forward_ad.make_dual(x, v))).tangent
     assert tangent is not None
-    assert close(tangent, wanted)
+    assert close(tangent, eager_derivatives(call, x)[0] * v)
 
 
 @pytest.mark.parametrize("beta", [0.0, float("inf")])

@@ -1,5 +1,6 @@
 """Which calls the kernels take and which the definition: modes, tracers, subclasses, devices."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -119,6 +120,12 @@ def test_a_parameter_takes_the_kernel():
     assert type(result) is Tensor
     assert "Softplus" not in result.grad_fn.name()  # PyTorch's own would be SoftplusBackward0
     assert "Forward" in result.grad_fn.name()
+
+
+@with_kernels
+@pytest.mark.parametrize("beta", [2.0, 2, np.float64(2)], ids=["float", "int", "numpy"])
+def test_any_plain_number_takes_the_kernel(beta):
+    assert "Forward" in softplus(normal(8).requires_grad_(), beta).grad_fn.name()
 
 
 def test_a_negated_view_is_right():

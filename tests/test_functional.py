@@ -4,6 +4,7 @@ import itertools
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -281,6 +282,16 @@ def test_in_place_is_the_function(dtype, threshold):
         assert call(target, 2.0, threshold) is target
         assert torch.equal(target, wanted)
         assert target._version > before
+
+
+@pytest.mark.parametrize("yes", [1, "yes", np.True_], ids=str)
+def test_in_place_is_any_true_value(yes):
+    """As in PyTorch's activations, and not ignored where it is no bool."""
+    x = sample(5)
+    wanted = softplus(x)
+    assert softplus(x, inplace=yes) is x
+    assert torch.equal(x, wanted)
+    assert softplus(x, inplace=0) is not x
 
 
 def test_in_place_writes_through_a_view():

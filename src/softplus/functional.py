@@ -5,7 +5,6 @@ and goes to `softplus.ops.dispatch`; a tensor subclass or a tracer that override
 (`fx.symbolic_trace`, for one) sees the whole function as one call.
 """
 
-import math
 from collections.abc import Callable
 from numbers import Real
 
@@ -355,7 +354,7 @@ def check_threshold(threshold: float | None) -> None:
         raise TypeError(
             f"threshold must be a number or None, got {type(threshold).__name__} {threshold!r}"
         )
-    if math.isnan(threshold):
+    if threshold != threshold:  # noqa: PLR0124 -- torch.compile takes no math.isnan of a variable
         raise ValueError("threshold must be a number or None (the exact function), got nan")
 
 
@@ -368,5 +367,6 @@ def check_scalar_shift(shift: float | None) -> None:
             "shift must be a number, a torch.Tensor or None (ln2/beta), "
             f"got {type(shift).__name__} {shift!r}"
         )
-    if not math.isfinite(shift):
+    # torch.compile takes no math.isfinite of a variable.
+    if not abs(shift) <= torch.finfo(torch.float64).max:
         raise ValueError(f"shift must be finite, or None (ln2/beta), got {shift}")

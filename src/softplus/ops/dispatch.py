@@ -21,7 +21,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
         threshold = _EXACT
     if is_exporting():
         return _standard(input, beta, threshold)
-    if _compiled_for_cpu(input, beta):
+    if _compiled_for_cpu(input, beta) and _constant(threshold):
         result: Tensor
         if _constant(beta):
             result = torch.ops.softplus.forward(input, beta, threshold)

@@ -35,8 +35,10 @@ def _save(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> Non
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     saved, beta = ctx.saved_tensors
-    result = torch.ops.softplus.backward_at(grad, saved, beta, ctx.threshold, ctx.of_output)
-    return result, None, None
+    # Where the gradient will be differentiated, the definition is: the operator has no derivative.
+    twice = torch.is_grad_enabled()
+    backward = definition.backward if twice else torch.ops.softplus.backward_at
+    return backward(grad, saved, beta, ctx.threshold, ctx.of_output), None, None
 
 
 def _double_backward(

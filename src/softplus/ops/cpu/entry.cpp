@@ -24,9 +24,10 @@ const Tensor* plain_tensor(PyObject* object) {
   return has_kernels(tensor.scalar_type()) && plain(tensor) ? &tensor : nullptr;
 }
 
-// A Python number, NaN for what is none: the Python side then says what is wrong with it.
+// A Python number (numpy.float64 is a float too), NaN for what is none: the Python side then says
+// what is wrong with it.
 double number(PyObject* object) {
-  if (PyFloat_CheckExact(object)) return PyFloat_AS_DOUBLE(object);
+  if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);
   if (!PyLong_CheckExact(object)) return std::numeric_limits<double>::quiet_NaN();
   const double value = PyLong_AsDouble(object);
   if (!PyErr_Occurred()) return value;
@@ -54,9 +55,10 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
   const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
-  if (!PyBool_Check(arguments[3])) Py_RETURN_NONE;  // what else counts as true the Python side knows
   const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
-  if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !plain_call()) Py_RETURN_NONE;
+  if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !PyBool_Check(arguments[3]) ||
+      !plain_call())
+    Py_RETURN_NONE;
   const bool records = at::GradMode::is_enabled() && input->requires_grad();
   if (!in_place && !has_out) {
     // Elsewhere than on the CPU PyTorch's own: never slower, never keeping more.

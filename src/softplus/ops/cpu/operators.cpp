@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/VariableTypeUtils.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
@@ -480,7 +481,8 @@ Tensor forward_in_place(const Tensor& input, double beta, double threshold) {
 Tensor forward_out(const Tensor& output, const Tensor& input, double beta, double threshold) {
   TORCH_CHECK(
       !output.is_inference() || c10::InferenceMode::is_enabled(),
-      "a tensor made in inference mode cannot be overwritten outside it: clone it first");
+      "a tensor made in inference mode cannot be overwritten outside it: overwrite its clone(), or "
+      "call softplus under torch.inference_mode()");
   forward_into(output, input, beta, threshold);
   torch::autograd::increment_version(output);
   return output;
