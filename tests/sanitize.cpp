@@ -1,8 +1,9 @@
 // Runs every kernel of one instruction set under AddressSanitizer and UndefinedBehaviorSanitizer:
 // all lengths from 0 to 300 in heap buffers of exactly that size, misaligned ones too, with outputs
-// apart from the inputs and on top of each of them, which must give the same bytes.
+// apart from the inputs and on top of each of them, and over strides, which must give the same bytes.
 // Compiled together with kernels.cpp of the set; -DISA names it.
 #include "kernels.h"
+#include "strided.h"
 
 #include <cmath>
 #include <cstdint>
@@ -60,7 +61,7 @@ void fill(char* data, int64_t n, Dtype dtype, unsigned seed) {
   }
 }
 
-using Call = std::function<void(char* const* in, char* const* out)>;
+using Call = std::function<void(char* const* in, char* const* out, int64_t n)>;
 
 // Calls with outputs of their own, then with output j on top of input i, for every i and j.
 void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int outputs, const Call& call) {
@@ -79,7 +80,7 @@ void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int 
     own_out.emplace_back(bytes, (offset * 3) % 64);
     out.push_back(own_out.back().data);
   }
-  call(in.data(), out.data());
+  call(in.data(), out.data(), n);
   for (int i = 0; i < inputs; i++) {
     for (int j = 0; j < outputs; j++) {
       std::vector<Buffer> owned_again, other;
@@ -89,12 +90,47 @@ void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int 
         other.emplace_back(bytes, offset);
         out_again.push_back(k == j ? in_again[i] : other.back().data);
       }
-      call(in_again.data(), out_again.data());
+      call(in_again.data(), out_again.data(), n);
       for (int k = 0; k < outputs; k++) {
         if (bytes && std::memcmp(out_again[k], out[k], bytes) != 0) {
           std::printf("%s, dtype %d, n = %ld: output %d on input %d differs\n", what, int(dtype), long(n), j, i);
           failures++;
         }
+      }
+    }
+  }
+}
+
+// The same over strides, every tensor with its own in turn: apart, side by side, backwards, and of
+// inputs one element that stands for all.
+void hold_strided(const char* what, Dtype dtype, int64_t n, int inputs, int outputs, const Call& call) {
+  const int64_t size = size_of(dtype), steps[] = {2 * size, size, -size, 3 * size, 0};
+  const int tensors = outputs + inputs;
+  for (int first = 0; first < 5; first++) {
+    std::vector<Buffer> strided, dense;
+    std::vector<char*> data, pointers;
+    std::vector<int64_t> strides;
+    for (int t = 0; t < tensors; t++) {
+      const int64_t step = steps[(first + t) % (t < outputs ? 4 : 5)];
+      const int64_t bytes = n ? (n - 1) * std::abs(step) + size : 0;
+      strides.push_back(step);
+      strided.emplace_back(bytes, 0);
+      fill(strided[t].data, bytes / size, dtype, unsigned(n * 10 + t));
+      data.push_back(strided[t].data + (step < 0 && n ? bytes - size : 0));
+      dense.emplace_back(n * size, 0);
+      pointers.push_back(dense[t].data);
+      for (int64_t i = 0; i < n; i++) std::memcpy(pointers[t] + i * size, data[t] + i * step, size);
+    }
+    call(pointers.data() + outputs, pointers.data(), n);
+    over_strides(data.data(), strides.data(), tensors, outputs, n, size, [&](char* const* p, int64_t count) {
+      call(p + outputs, p, count);
+    });
+    for (int j = 0; j < outputs; j++) {
+      for (int64_t i = 0; i < n; i++) {
+        if (std::memcmp(data[j] + i * strides[j], pointers[j] + i * size, size) == 0) continue;
+        std::printf("%s, dtype %d, n = %ld, strides from %d: output %d differs\n", what, int(dtype), long(n), first, j);
+        failures++;
+        break;
       }
     }
   }
@@ -110,21 +146,25 @@ int main() {
   for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16}) {
     for (int64_t n = 0; n <= 300; n++) {
       const Parameters& p = all[n % 6];
+      const auto both = [&](const char* what, int offset, int inputs, int outputs, const Call& call) {
+        hold(what, d, n, offset, inputs, outputs, call);
+        if (offset == 0 && n % 7 == 0) hold_strided(what, d, 4 * n, inputs, outputs, call);  // up to three blocks
+        calls++;
+      };
       for (int offset : {0, int(size_of(d)), 1 + int(n % 63)}) {
         using In = char* const*;
-        hold("forward", d, n, offset, 1, 1, [&](In in, In out) { k.forward(d, in[0], out[0], n, p); });
-        hold("backward of output", d, n, offset, 2, 1, [&](In in, In out) { k.backward_of_output(d, in[0], in[1], out[0], n, p); });
-        hold("backward of input", d, n, offset, 2, 1, [&](In in, In out) { k.backward_of_input(d, in[0], in[1], out[0], n, p); });
-        hold("double backward of output", d, n, offset, 3, 2, [&](In in, In out) {
+        both("forward", offset, 1, 1, [&](In in, In out, int64_t n) { k.forward(d, in[0], out[0], n, p); });
+        both("backward of output", offset, 2, 1, [&](In in, In out, int64_t n) { k.backward_of_output(d, in[0], in[1], out[0], n, p); });
+        both("backward of input", offset, 2, 1, [&](In in, In out, int64_t n) { k.backward_of_input(d, in[0], in[1], out[0], n, p); });
+        both("double backward of output", offset, 3, 2, [&](In in, In out, int64_t n) {
           k.double_backward_of_output(d, in[0], in[1], in[2], out[0], out[1], n, p);
         });
-        hold("double backward of input", d, n, offset, 3, 2, [&](In in, In out) {
+        both("double backward of input", offset, 3, 2, [&](In in, In out, int64_t n) {
           k.double_backward_of_input(d, in[0], in[1], in[2], out[0], out[1], n, p);
         });
-        hold("shifted", d, n, offset, 1, 1, [&](In in, In out) { k.shifted(d, in[0], out[0], n, p); });
-        hold("inverse", d, n, offset, 1, 1, [&](In in, In out) { k.inverse(d, in[0], out[0], n, p); });
-        hold("log-sigmoid", d, n, offset, 1, 2, [&](In in, In out) { k.log_sigmoid(d, in[0], out[0], out[1], n, p); });
-        calls += 8;
+        both("shifted", offset, 1, 1, [&](In in, In out, int64_t n) { k.shifted(d, in[0], out[0], n, p); });
+        both("inverse", offset, 1, 1, [&](In in, In out, int64_t n) { k.inverse(d, in[0], out[0], n, p); });
+        both("log-sigmoid", offset, 1, 2, [&](In in, In out, int64_t n) { k.log_sigmoid(d, in[0], out[0], out[1], n, p); });
       }
     }
   }

@@ -235,18 +235,31 @@ def refused(x: Tensor, beta: float | Tensor, out: Tensor, kind: type, message: s
 
 
 @each_beta
-@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.float64, torch.bfloat16, torch.complex64, torch.int64, torch.uint8, torch.bool],
+)
 def test_out_of_the_wrong_dtype(beta, dtype):
+    """Refused, a wider type too, as PyTorch's softplus refuses it."""
     out = torch.zeros(5, dtype=dtype)
-    message = f"float32 can't be cast to out of {str(dtype)[6:]}: give out the dtype of input"
+    message = f"out is {str(dtype)[6:]} and input float32: give out the dtype of input"
     refused(normal(5), beta, out, RuntimeError, message)
 
 
 @each_beta
 def test_a_quantised_out(beta):
     out = torch.quantize_per_tensor(torch.ones(5), 0.1, 0, torch.quint8)
-    message = "float32 can't be cast to out of quint8: give out the dtype of input"
+    message = "out is quint8 and input float32: give out the dtype of input"
     refused(normal(5), beta, out, RuntimeError, message)
+
+
+@each_beta
+def test_out_of_the_wrong_dtype_compiled(beta):
+    out = torch.zeros(5, dtype=torch.float64)
+    compiled = torch.compile(lambda x, out: softplus(x, beta, out=out), backend="eager")
+    with pytest.raises(RuntimeError, match="out is float64 and input float32"):
+        compiled(normal(5), out)
+    assert not out.any()
 
 
 @each_beta

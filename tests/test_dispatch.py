@@ -256,3 +256,18 @@ def test_a_gradient_that_does_not_fit_is_refused(grad):
 def test_every_registered_operator_is_checked():
     registered = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("softplus::")]
     assert {name.split("::")[1] for name in registered} == {name.split()[0] for name in OPERATORS}
+
+
+@with_kernels
+@pytest.mark.parametrize("beta", [0.0, 1e-30, 1e30, float("nan"), float("inf")])
+def test_an_operator_called_by_itself_refuses_a_beta_beyond_the_kernels(beta):
+    x, ops = torch.ones(3), torch.ops.softplus
+    for call in (
+        lambda: ops.forward(x, beta, 20.0),
+        lambda: ops.backward(x, x, beta, 20.0, True),
+        lambda: ops.double_backward(x, x, x, beta, 20.0, True, False),
+        lambda: ops.shifted(x, beta, None),
+        lambda: ops.inverse(x, beta),
+    ):
+        with pytest.raises(ValueError, match=r"a beta of 2\^-60 to 2\^60 in magnitude, got"):
+            call()

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -142,9 +143,24 @@ def test_refused_types_of_beta(function, beta):
 @each_with_beta
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
 def test_refused_dtypes_of_beta(function, dtype):
-    message = f"a tensor beta must be floating-point, got {str(dtype)[6:]}: call beta.float()"
+    advice = "use beta.real" if dtype.is_complex else "call beta.float() first"
+    message = f"a tensor beta must be floating-point, got {str(dtype)[6:]}: {advice}"
     with pytest.raises(TypeError, match=exactly(message)):
         function(torch.ones(2), torch.ones(2, dtype=dtype))
+
+
+@each_with_beta
+def test_a_beta_on_another_device(function):
+    message = "beta is on meta and input on cpu: call beta.to('cpu') first"
+    with pytest.raises(RuntimeError, match=exactly(message)):
+        function(torch.ones(2), torch.ones(2, device="meta"))
+    assert function(torch.ones(2, device="meta"), torch.tensor(2.0)).is_meta
+
+
+@each_with_beta
+@pytest.mark.parametrize("beta", [2**63, Fraction(2**63), np.float32(2**63)], ids=str)
+def test_numbers_of_every_kind_for_beta(function, beta):
+    assert torch.equal(function(torch.ones(2), beta), function(torch.ones(2), 2.0**63))
 
 
 @each_with_beta
@@ -235,16 +251,6 @@ def test_out(dtype):
     assert columns.stride() == (1, 3)
     assert torch.equal(softplus(x, 2.0, out=x), wanted)
     assert torch.equal(x, wanted)
-
-
-def test_out_of_another_dtype_follows_torch():
-    x = sample(5)
-    wide = softplus(x, out=torch.empty(5, dtype=torch.float64))
-    assert torch.equal(wide, softplus(x).double())
-    narrow = softplus(x, out=torch.empty(5, dtype=torch.bfloat16))
-    assert torch.equal(narrow, softplus(x).bfloat16())
-    with pytest.raises(RuntimeError, match="can't be cast"):
-        softplus(x, out=torch.empty(5, dtype=torch.int64))
 
 
 def test_out_of_another_shape_follows_torch():

@@ -93,8 +93,7 @@ def softplus(
             "softplus got inplace=True and out=...: one result has one place; drop one of them"
         )
     if out is not None:
-        if not is_dynamo_compiling():
-            _check_out(input, beta, out)
+        _check_out(input, beta, out)
         # A product with 1 changes no value and follows every rule that torch has for `out=`.
         return torch.mul(dispatch.softplus(input, beta, threshold), 1, out=out)
     _check_room(input, beta)
@@ -264,8 +263,13 @@ def _check_broadcast(name: str, value: Tensor, input: Tensor) -> None:
     _check_layout(name, value)
     if not value.is_floating_point():
         raise TypeError(
-            f"a tensor {name} must be floating-point, "
-            f"got {_name(value.dtype)}: call {name}.float() first"
+            f"a tensor {name} must be floating-point, got {_name(value.dtype)}: "
+            f"{f'use {name}.real' if value.is_complex() else f'call {name}.float() first'}"
+        )
+    if value.device != input.device and value.dim() > 0:
+        raise RuntimeError(
+            f"{name} is on {value.device} and input on {input.device}: call "
+            f"{name}.to({str(input.device)!r}) first"
         )
     try:
         _broadcast(input, value)
@@ -311,10 +315,9 @@ def _check_out(input: Tensor, beta: float | Tensor, out: Tensor) -> None:
         raise RuntimeError(
             f"out is on {out.device} and input on {input.device}: give out the device of input"
         )
-    if out.is_quantized or not torch.can_cast(input.dtype, out.dtype):
+    if out.dtype != input.dtype:
         raise RuntimeError(
-            f"a result of {_name(input.dtype)} can't be cast to out of {_name(out.dtype)}: "
-            "give out the dtype of input"
+            f"out is {_name(out.dtype)} and input {_name(input.dtype)}: give out the dtype of input"
         )
     tensors = [tensor for tensor in (input, beta, out) if isinstance(tensor, Tensor)]
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):

@@ -43,7 +43,8 @@ def patch() -> Patch:
     >>> with patch():
     ...     model(torch.zeros(2, 4)).sum().backward()
 
-    As a function it holds from the call on, to the end of the process or to `remove()`:
+    As a function it holds from the call on, to the end of the process or to `remove()` of what it
+    returned:
 
     >>> patched = patch()
     >>> patched.remove()

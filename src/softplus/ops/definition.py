@@ -44,7 +44,7 @@ EXACT_THRESHOLD = 20.0
 def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tensor]:
     """Return input and beta in the type in which the formulas run."""
     dtype = torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
-    return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else beta
+    return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else float(beta)
 
 
 def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def shifted_softplus(
     """
     x, beta = computing(input, beta)
     if shift is not None:
-        y = _softplus(x, beta) - shift
+        y = _softplus(x, beta) - (shift if isinstance(shift, Tensor) else float(shift))
     else:
         u = x * beta
         near = u.abs() < 1

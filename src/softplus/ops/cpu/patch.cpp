@@ -127,6 +127,7 @@ void patch() {
 
 void unpatch() {
   const std::lock_guard<std::mutex> lock(mutex);
+  TORCH_CHECK(patches > 0, "no patch is in force");
   if (--patches == 0) overriding.reset();
 }
 
