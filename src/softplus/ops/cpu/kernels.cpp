@@ -169,6 +169,8 @@ INLINE auto above(V x, const Parameters& p) {
   return V(T(p.threshold < 20 ? p.threshold : INFINITY)) < x * V(T(p.beta));
 }
 
+template <bool NEGATED, class V> INLINE V negated_if(V x) { return NEGATED ? -x : x; }
+
 // Whether the forward pass of a storage type runs in double: the short cuts need FMA.
 template <class S> constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;
 
@@ -187,24 +189,24 @@ INLINE typename S::V value(typename S::V x, const Beta<Forward<S>>& beta) {
     return softplus<S::DIGITS, UNIT>(x, beta);
 }
 
-// What each kernel below is for one storage type S; UNIT is beta == 1 without an effective
-// threshold, which saves a quarter of the operations.
-template <class S, bool UNIT>
+// What each kernel below is for one storage type S; BETA is beta where that is 1 or -1 and no threshold
+// is in effect, which saves from a quarter to half of the operations, and 0 otherwise.
+template <class S, int BETA>
 void forward(const void* x, void* y, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<Forward<S>> beta(UNIT ? 1 : p.beta);
+  const Beta<Forward<S>> beta(BETA ? 1 : p.beta);
   map<S, 1, 1>({x}, {y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    out[0] = value<S, UNIT>(in[0], beta);
-    if constexpr (!UNIT) out[0] = select(above(in[0], p), in[0], out[0]);
+    out[0] = negated_if<BETA < 0>(value<S, BETA != 0>(negated_if<BETA < 0>(in[0]), beta));
+    if constexpr (!BETA) out[0] = select(above(in[0], p), in[0], out[0]);
   });
 }
 
-template <class S, bool UNIT>
+template <class S, int BETA>
 void backward_of_output(const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(UNIT ? 1 : p.beta);
+  const Beta<V> beta(BETA ? 1 : p.beta);
   map<S, 2, 1>({g, y}, {gx}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    out[0] = in[0] * derivative_of_output<S::DIGITS, UNIT>(in[1], beta).s;
+    out[0] = in[0] * derivative_of_output<S::DIGITS, BETA != 0>(negated_if<BETA < 0>(in[1]), beta).s;
   });
 }
 
@@ -218,15 +220,15 @@ void backward_of_input(const void* g, const void* x, void* gx, int64_t n, const 
   });
 }
 
-template <class S, bool UNIT>
+template <class S, int BETA>
 void double_backward_of_output(
     const void* gg, const void* g, const void* y, void* to_g, void* to_y, int64_t n, const Parameters& p) {
   using V = typename S::V;
-  const Beta<V> beta(UNIT ? 1 : p.beta);
+  const Beta<V> beta(BETA ? 1 : p.beta);
   map<S, 3, 2>({gg, g, y}, {to_g, to_y}, n, p, [&](const V* in, V* out) INLINE_LAMBDA {
-    auto d = derivative_of_output<S::DIGITS, UNIT>(in[2], beta);
+    auto d = derivative_of_output<S::DIGITS, BETA != 0>(negated_if<BETA < 0>(in[2]), beta);
     out[0] = in[0] * d.s;
-    const V second = UNIT ? in[0] * d.curvature * in[1]
+    const V second = BETA ? negated_if<BETA < 0>(in[0] * d.curvature * in[1])
                           : product(in[0], in[1], flip_sign(d.curvature, beta.sign));
     out[1] = p.to_input ? second * d.s : second;
   });
@@ -282,7 +284,13 @@ void log_sigmoid(const void* x, void* y, void* z, int64_t n, const Parameters& p
   });
 }
 
-bool unit(const Parameters& p) { return p.beta == 1 && p.threshold >= 20; }
+// f(the BETA of the kernels above)
+template <class F>
+void each_beta(const Parameters& p, F f) {
+  if (std::fabs(p.beta) != 1 || p.threshold < 20) return f(std::integral_constant<int, 0>());
+  if (p.beta > 0) return f(std::integral_constant<int, 1>());
+  f(std::integral_constant<int, -1>());
+}
 
 }  // namespace
 
@@ -293,15 +301,13 @@ extern const Kernels ISA = {
     [](Dtype dtype, const void* x, void* y, int64_t n, const Parameters& p) {
       FlushSubnormals flush;
       each_dtype(dtype, [&](auto s) {
-        using S = decltype(s);
-        unit(p) ? forward<S, true>(x, y, n, p) : forward<S, false>(x, y, n, p);
+        each_beta(p, [&](auto beta) { forward<decltype(s), beta()>(x, y, n, p); });
       });
     },
     [](Dtype dtype, const void* g, const void* y, void* gx, int64_t n, const Parameters& p) {
       FlushSubnormals flush;
       each_dtype(dtype, [&](auto s) {
-        using S = decltype(s);
-        unit(p) ? backward_of_output<S, true>(g, y, gx, n, p) : backward_of_output<S, false>(g, y, gx, n, p);
+        each_beta(p, [&](auto beta) { backward_of_output<decltype(s), beta()>(g, y, gx, n, p); });
       });
     },
     [](Dtype dtype, const void* g, const void* x, void* gx, int64_t n, const Parameters& p) {
@@ -312,9 +318,9 @@ extern const Kernels ISA = {
        const Parameters& p) {
       FlushSubnormals flush;
       each_dtype(dtype, [&](auto s) {
-        using S = decltype(s);
-        unit(p) ? double_backward_of_output<S, true>(gg, g, y, to_g, to_y, n, p)
-                : double_backward_of_output<S, false>(gg, g, y, to_g, to_y, n, p);
+        each_beta(p, [&](auto beta) {
+          double_backward_of_output<decltype(s), beta()>(gg, g, y, to_g, to_y, n, p);
+        });
       });
     },
     [](Dtype dtype, const void* gg, const void* g, const void* x, void* to_g, void* to_x, int64_t n,
