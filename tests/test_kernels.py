@@ -596,6 +596,39 @@ def test_every_thread_has_its_share(run, step):
     assert everywhere > 1.1 * here
 
 
+# Layouts
+
+
+LAYOUTS = {
+    "contiguous": lambda x: x,
+    "channels_last": lambda x: x.to(memory_format=torch.channels_last),
+    "transposed": lambda x: x.transpose(1, 3),
+    "permuted": lambda x: x.permute(2, 0, 3, 1),
+    "strided": lambda x: x[:, ::2, 1:, ::3],
+    "expanded": lambda x: x[:1].expand(4, -1, -1, -1),
+    "all one element": lambda x: x[0, 0, 0, 0].expand(3, 5),
+    "zero-size": lambda x: x[:, :0],
+    "0-dim": lambda x: x[1, 1, 1, 1],
+    "one element": lambda x: x[1, 1, 1, 1].view(1, 1),
+    "flipped": lambda x: x.flip(0, 3),
+}
+
+
+@each_isa
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@each_dtype
+def test_any_layout(dtype, layout):
+    x = layout(normal(4, 6, 7, 9, dtype=dtype))
+    wanted = {name: value.view(x.shape) for name, value in everything(x.flatten()).items()}
+    got = everything(x)
+    hold_same(got, wanted)
+    theirs = functional.softplus(x)
+    assert got["forward"].stride() == theirs.stride()
+    assert got["forward"].shape == theirs.shape
+    if layout is LAYOUTS["channels_last"]:
+        assert got["backward"].is_contiguous(memory_format=torch.channels_last)
+
+
 def view_of(draw, sizes: list[int], dtype: torch.dtype, *, repeats: bool = True) -> Tensor:
     """Draw a tensor of these sizes over memory in any order, with an offset, gaps and repeats."""
     dimensions = range(len(sizes))
