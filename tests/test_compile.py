@@ -70,6 +70,24 @@ def test_compile_has_one_node_each_way(beta, dynamic):
     assert ours(backend.bw_graphs) == ["softplus.backward.default"]
 
 
+@with_kernels
+@pytest.mark.parametrize(
+    ("function", "operator"),
+    [(lambda x: softplus(x, 2.0), "forward"), (softplus, "forward_at"), (Softplus(), "forward_at")],
+    ids=["a constant", "a default", "a module"],
+)
+def test_dynamic_compilation_holds_the_kernel(function, operator):
+    """Where numbers that are arguments, attributes or of a module count as variables."""
+    backend = AotEagerAndRecordGraphs()
+    compiled = torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
+    leaf = normal(10).requires_grad_()
+    assert same(compiled(leaf), function(leaf))
+    (graph,) = backend.fw_graphs
+    called = {str(node.target) for node in graph.graph.nodes}
+    assert f"softplus.{operator}.default" in called
+    assert "aten.log1p.default" not in called
+
+
 @each_call
 def test_values_and_gradients(call):
     compiled = torch.compile(call, backend="aot_eager", fullgraph=True)

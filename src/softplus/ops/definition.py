@@ -33,9 +33,6 @@ _LN2_MIDDLE = _LN2 - _LN2_HIGH
 _LN2_LOW = 2.319046813846299558e-17
 # ln(sinh(w) / w) in powers of w²: up to |w| = 0.2 it leaves out less than 3e-18.
 _LOG_SINHC = (1 / 6, -1 / 180, 1 / 2835, -1 / 37800, 1 / 467775, -691 / 3831077250)
-# e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and not
-# merely multiplied by 0: in double backward through a tensor beta the other factor may overflow.
-_SMALLEST_EXPONENT = -800.0
 # From here on the exact function and PyTorch's reversion to x agree to float32 accuracy: PyTorch
 # reverts at 20 only to avoid an overflow that does not exist here.
 EXACT_THRESHOLD = 20.0
@@ -51,8 +48,10 @@ def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
     u = x * beta
     negative = u < 0
     exponent = torch.where(negative, u, -u)
-    # `where` and not `clamp`, whose derivatives at NaN are 0.
-    t = torch.exp(torch.where(exponent < _SMALLEST_EXPONENT, _SMALLEST_EXPONENT, exponent))
+    # e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and
+    # not merely multiplied by 0: in double backward through a tensor beta the other factor may
+    # overflow. `where` and not `clamp`, whose derivatives at NaN are 0.
+    t = torch.exp(torch.where(exponent < -800, -800.0, exponent))
     return torch.where(negative, 0.0, x) + torch.log1p(t) / beta
 
 

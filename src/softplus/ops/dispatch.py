@@ -8,17 +8,14 @@ from torch.nn import Parameter, functional
 
 from softplus.ops import cpu, definition, operators  # noqa: F401 -- registers them
 
-# Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none of those
-# that PyTorch computes in: with this threshold its operator is exact.
-_EXACT = 50.0
-# Up to here and down to its inverse the kernels take a beta: ordinary_beta in operators.h.
-_ORDINARY = 2.0**60
-
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
     """Return softplus of a checked call."""
     if threshold is None or threshold >= definition.EXACT_THRESHOLD:
-        threshold = _EXACT
+        # Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none
+        # of those that PyTorch computes in: with this threshold its operator is exact. Written
+        # here, for with dynamic=True torch.compile takes a module's float for a variable.
+        threshold = 50.0
     if is_exporting():
         return _standard(input, beta, threshold)
     if _compiled_for_cpu(input, beta) and _constant(threshold):
@@ -82,7 +79,7 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
         and cpu.absent is None
         and input.device.type == "cpu"
         and not isinstance(beta, Tensor)
-        and 1 / _ORDINARY <= abs(beta) <= _ORDINARY
+        and 2.0**-60 <= abs(beta) <= 2.0**60  # ordinary_beta in operators.h
         # A subclass, as DTensor, has rules for PyTorch's operators alone, and a tangent would be
         # lost in the kernels.
         and type(input) in (Tensor, Parameter)
