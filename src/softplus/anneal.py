@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from softplus import functional
-from softplus.convert import classes
+from softplus.convert import classes, measure
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 
 _KINDS = (nn.Softplus, Softplus, ShiftedSoftplus)
@@ -530,15 +530,7 @@ def _outputs(model: nn.Module, sample: Any) -> list[Tensor]:
     sample = copy.deepcopy(sample)  # an activation in place may write into it
     with torch.no_grad():
         if isinstance(sample, Mapping):
-            return _floating(model(**sample))
-        return _floating(model(*sample) if isinstance(sample, tuple) else model(sample))
-
-
-def _floating(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output] if output.is_floating_point() else []
-    if isinstance(output, Mapping):
-        output = list(output.values())
-    if isinstance(output, (list, tuple)):
-        return [tensor for part in output for tensor in _floating(part)]
-    return []
+            output = model(**sample)
+        else:
+            output = model(*sample) if isinstance(sample, tuple) else model(sample)
+    return list(measure.tensors(output))

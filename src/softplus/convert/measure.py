@@ -101,8 +101,19 @@ def compare(
 
 def largest_difference(first: Any, second: Any) -> float:
     """Return the largest difference between the floating-point tensors of two outputs."""
-    pairs = zip(_tensors(first), _tensors(second), strict=True)
+    pairs = zip(tensors(first), tensors(second), strict=True)
     return max((_largest(one - other) for one, other in pairs), default=0.0)
+
+
+def tensors(output: Any) -> Iterator[Tensor]:
+    """Yield the floating-point tensors of an output, in whatever containers of Python they lie."""
+    if isinstance(output, Tensor) and output.is_floating_point():
+        yield output
+    elif isinstance(output, Mapping):
+        yield from tensors(list(output.values()))
+    elif isinstance(output, (list, tuple)):
+        for part in output:
+            yield from tensors(part)
 
 
 def _inner(module: nn.Module) -> nn.Module:
@@ -154,13 +165,3 @@ def _largest(difference: Tensor) -> float:
     # NaN is what two infinities differ by.
     sizes = difference.abs().double().nan_to_num(nan=0.0)
     return float(sizes.max()) if sizes.numel() else 0.0
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor) and output.is_floating_point():
-        yield output
-    elif isinstance(output, Mapping):
-        yield from _tensors(list(output.values()))
-    elif isinstance(output, (list, tuple)):
-        for part in output:
-            yield from _tensors(part)
