@@ -21,12 +21,11 @@ from torch.utils.checkpoint import (
 )
 
 from calls import CALLS, close, each_call, eager_derivatives, normal
+from marks import with_kernels
 from references import same_bits
 from softplus import LogSigmoid, ShiftedSoftplus, Softplus, logsigmoid, softplus, softplus_
-from softplus.ops import cpu
 
 HALVES = [torch.bfloat16, torch.float16]
-with_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
 
 
 def model() -> nn.Module:

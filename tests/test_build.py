@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import softplus
+from marks import with_kernels
 from softplus.ops import cpu
 
 PACKAGE = Path(softplus.__file__).parent
 ROOT = Path(__file__).parent.parent
 SETS = [] if cpu.absent else cpu._kernels.available()
-needs_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
 
 # What every way to load the package must pass: right values, gradients, and one line that says
 # what is live.
@@ -83,12 +83,12 @@ def mark(folder: Path, version: bytes) -> None:
     library.write_bytes(library.read_bytes().replace(old, new.ljust(len(old), b"\0")))
 
 
-@needs_kernels
+@with_kernels
 def test_a_copy_runs_on_its_kernels(copy):
     assert check(copy) == [SETS[-1], "None"]
 
 
-@needs_kernels
+@with_kernels
 def test_kernels_of_another_pytorch_are_not_loaded(copy):
     """Whatever the file holds beside its mark: it is not opened as a library."""
     other = torch.__version__.translate(str.maketrans("0123456789", "1234567890"))
@@ -102,7 +102,7 @@ def test_kernels_of_another_pytorch_are_not_loaded(copy):
     assert warned == [f"warning: UserWarning softplus runs without its CPU kernels: {absent}"]
 
 
-@needs_kernels
+@with_kernels
 def test_kernels_that_do_not_load_are_left(copy):
     """As those of a PyTorch of the same version that was built otherwise."""
     library = compiled(copy)
@@ -140,7 +140,7 @@ def test_the_environment_forces_an_instruction_set(isa):
     assert check(PACKAGE.parent, SOFTPLUS_ISA=isa) == [isa, "None"]
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.parametrize(
     "wanted", ["avx1024", "AVX2", *({"avx2", "avx512"} - set(SETS))], ids=lambda name: name
 )
@@ -160,7 +160,7 @@ def test_an_instruction_set_that_is_not_there_is_an_error(wanted):
     )
 
 
-@needs_kernels
+@with_kernels
 def test_the_instruction_sets():
     assert SETS[0] == "baseline"
     assert [name for name in ("baseline", "avx2", "avx512") if name in SETS] == SETS

@@ -9,6 +9,7 @@ from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.utils.checkpoint import checkpoint
 
 from calls import CALLS, close, each_call, eager_derivatives, normal, quickly
+from marks import with_kernels
 from references import same, same_bits
 from softplus import (
     LogSigmoid,
@@ -21,7 +22,6 @@ from softplus import (
 )
 from softplus.ops import cpu
 
-with_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own
     pytest.mark.filterwarnings("ignore:Your compiler for AOTAutograd:UserWarning"),

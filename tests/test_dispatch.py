@@ -11,14 +11,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from calls import CALLS, close, each_call, normal
+from marks import with_kernels
 from references import same_bits
 from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
-from softplus.ops import cpu
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 HALVES = [torch.bfloat16, torch.float16]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
-with_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
 
 
 @each_call

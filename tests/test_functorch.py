@@ -23,6 +23,7 @@ from torch.func import (
 
 import references
 from calls import CALLS, close, each_call, eager_derivatives, normal
+from marks import with_kernels
 from softplus import (
     LogSigmoid,
     ShiftedSoftplus,
@@ -31,7 +32,6 @@ from softplus import (
     shifted_softplus,
     softplus,
 )
-from softplus.ops import cpu
 
 
 @pytest.fixture(autouse=True)
@@ -331,7 +331,7 @@ def test_a_tangent_of_the_second_gradient_alone(call):
     assert close(tangents[1], second * g * v)
 
 
-@pytest.mark.skipif(cpu.absent is not None, reason="without kernels there are no operators")
+@with_kernels
 @pytest.mark.parametrize(
     ("operator", "arguments"),
     [("forward", (1.0, 50.0)), ("shifted", (1.0, None)), ("inverse", (1.0,))],

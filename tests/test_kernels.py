@@ -22,11 +22,12 @@ from torch.nn import functional
 
 import references
 from calls import normal
+from marks import with_kernels
 from references import same, same_bits
 from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
 from softplus.ops import cpu, definition
 
-pytestmark = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
+pytestmark = with_kernels
 SETS = [] if cpu.absent else cpu._kernels.available()
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 HALVES = [torch.bfloat16, torch.float16]

@@ -18,10 +18,10 @@ from torch.nn.functional import softplus as bound_softplus
 
 import references
 import softplus
+from marks import with_kernels
 from softplus import patch
 from softplus.ops import cpu
 
-needs_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
 SETS = cpu.available()
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
@@ -116,7 +116,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 # What it reaches
 
 
-@needs_kernels
+@with_kernels
 def test_it_overrides_every_cpu_kernel_of_both_functions():
     with_a_cpu_kernel = {
         name
@@ -131,7 +131,7 @@ def test_it_overrides_every_cpu_kernel_of_both_functions():
             assert "patch.cpp" in live
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 def test_every_spelling_is_reached():
     module, log_module = nn.Softplus(), nn.LogSigmoid()
@@ -157,7 +157,7 @@ def test_every_spelling_is_reached():
         )
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 def test_other_threads_are_reached():
     seen = []
@@ -167,7 +167,7 @@ def test_other_threads_are_reached():
     assert seen == [True, True]
 
 
-@needs_kernels
+@with_kernels
 def test_modules_and_names_stay_what_they_are():
     module = nn.Softplus(beta=2, threshold=5)
     before = pickle.dumps(module), functional.softplus, functional.logsigmoid, nn.Softplus
@@ -187,7 +187,7 @@ def test_modules_and_names_stay_what_they_are():
 # Right results
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 @each_dtype
 @pytest.mark.parametrize("beta", [1, 1.0, 0.1, -1, 100.0, True])
@@ -202,7 +202,7 @@ def test_softplus_is_that_of_this_package(dtype, beta):
     assert (result[~normal] <= torch.finfo(dtype).tiny).all()
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("isa", "in_force")
 @pytest.mark.parametrize(
     ("dtype", "bound"),
@@ -219,7 +219,7 @@ def test_logsigmoid_and_its_buffer(dtype, bound):
     assert max(references.ulp_errors(gradient(functional.logsigmoid, x), exact_s)) <= 2.5
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 @each_dtype
 def test_special_values(dtype):
@@ -233,7 +233,7 @@ def test_special_values(dtype):
     assert gradient(functional.logsigmoid, x)[1:].tolist() == [0, 1, 0.5]
 
 
-@needs_kernels
+@with_kernels
 @each_dtype
 @pytest.mark.parametrize("threshold", [-3, 0, 2.5, 19])
 @pytest.mark.parametrize("beta", [1.0, 0.3, 5])
@@ -257,7 +257,7 @@ def test_a_threshold_below_20_is_pytorch_s(dtype, threshold, beta):
     )
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 @each_dtype
 def test_any_layout(dtype):
@@ -282,7 +282,7 @@ def test_any_layout(dtype):
             assert torch.equal(functional.softplus(layout, out=out), wanted)
 
 
-@needs_kernels
+@with_kernels
 @each_dtype
 @pytest.mark.parametrize("function", [functional.softplus, functional.logsigmoid])
 def test_a_gradient_of_any_strides(dtype, function):
@@ -298,7 +298,7 @@ def test_a_gradient_of_any_strides(dtype, function):
         assert torch.equal(strided, dense)
 
 
-@needs_kernels
+@with_kernels
 @each_dtype
 @pytest.mark.parametrize("function", [functional.softplus, functional.logsigmoid])
 def test_the_result_may_be_changed_in_place_before_backward(dtype, function):
@@ -312,7 +312,7 @@ def test_the_result_may_be_changed_in_place_before_backward(dtype, function):
     assert torch.equal(x.grad, wanted)
 
 
-@needs_kernels
+@with_kernels
 def test_what_backward_keeps_is_what_pytorch_s_keeps():
     def kept(function) -> list[tuple[int, ...]]:
         sizes = []
@@ -328,7 +328,7 @@ def test_what_backward_keeps_is_what_pytorch_s_keeps():
     assert before[0] == [(30,)]
 
 
-@needs_kernels
+@with_kernels
 @each_dtype
 @pytest.mark.parametrize("function", [functional.softplus, functional.logsigmoid])
 def test_a_graph_may_go_forward_and_backward_on_different_sides(dtype, function):
@@ -362,7 +362,7 @@ def outcome(call) -> object:
     return result.dtype, result.nan_to_num(123.0).tolist()
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.parametrize(
     "call",
     [
@@ -400,7 +400,7 @@ def test_what_the_kernels_do_not_serve_is_as_before(call):
         assert outcome(call) == before
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 @pytest.mark.parametrize("where", ["input", "result"])
 def test_out_variants_of_the_backwards(where):
@@ -430,7 +430,7 @@ FUNCTIONS = {
 each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 @each_function
 def test_gradcheck(function):
@@ -441,7 +441,7 @@ def test_gradcheck(function):
     torch.autograd.gradgradcheck(function, x, check_fwd_over_rev=True, check_batched_grad=True)
 
 
-@needs_kernels
+@with_kernels
 @each_function
 def test_every_transform_gives_what_it_gives_without(function):
     x, t = values(6, 5, dtype=torch.float64) / 4, values(6, 5, dtype=torch.float64)
@@ -476,7 +476,7 @@ def test_every_transform_gives_what_it_gives_without(function):
         torch.testing.assert_close(under, before, rtol=1e-12, atol=1e-14, msg=name)
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.usefixtures("in_force")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -492,7 +492,7 @@ def test_compiled_by_inductor(function):
 # Taken back
 
 
-@needs_kernels
+@with_kernels
 @each_dtype
 def test_results_afterwards_are_those_of_before_to_the_bit(dtype):
     x = samples(dtype)
@@ -513,7 +513,7 @@ def test_results_afterwards_are_those_of_before_to_the_bit(dtype):
     assert not all(map(same_bits, before, inside))
 
 
-@needs_kernels
+@with_kernels
 def test_patches_nest_and_overlap():
     with patch():
         with patch():
@@ -531,7 +531,7 @@ def test_patches_nest_and_overlap():
         assert patched()
 
 
-@needs_kernels
+@with_kernels
 def test_an_exception_leaves_nothing_behind():
     def fail():
         with patch():
@@ -543,7 +543,7 @@ def test_an_exception_leaves_nothing_behind():
     assert not patched()
 
 
-@needs_kernels
+@with_kernels
 def test_as_a_function_it_holds_until_it_is_removed():
     handle = patch()
     assert patched()
@@ -556,7 +556,7 @@ def test_as_a_function_it_holds_until_it_is_removed():
     assert not patched()
 
 
-@needs_kernels
+@with_kernels
 def test_one_handle_removed_by_several_threads_is_removed_once():
     with patch():
         for _ in range(50):
@@ -573,7 +573,7 @@ def test_one_handle_removed_by_several_threads_is_removed_once():
         assert patched()
 
 
-@needs_kernels
+@with_kernels
 def test_threads_patch_and_compute_at_once():
     x = values(3000).requires_grad_()
     exact = torch.sigmoid(x.detach().double())
@@ -619,12 +619,12 @@ x = torch.tensor(20.5, dtype=torch.float64)
 """
 
 
-@needs_kernels
+@with_kernels
 def test_a_program_may_end_under_it():
     run(PROGRAM + "patch()\nassert softplus(x) > x")
 
 
-@needs_kernels
+@with_kernels
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_process_inherits_it():
     run(
@@ -639,7 +639,7 @@ with patch():
     )
 
 
-@needs_kernels
+@with_kernels
 def test_pytorch_s_one_warning_about_overriding_is_kept_for_others():
     run(
         PROGRAM
