@@ -25,7 +25,7 @@ test-peers: .venv/peers
 
 # All 2^32 float32 inputs, on every instruction set of this CPU: about twenty minutes on two cores.
 exhaustive: .venv/installed
-	$(BIN)/python benchmarks/exhaustive.py
+	$(BIN)/python tools/exhaustive.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.rel
 LAYERS = [
     {"ops"},
     {"functional", "modules"},
-    {"convert", "anneal", "init", "positive", "patch"},
+    {"conversion", "anneal", "init", "positive", "patching"},
     {"__init__", "__main__"},
     {"lab", "integrations"},
     {"cli"},
@@ -216,7 +216,7 @@ def doctests() -> list[doctest.DocTest]:
 
 @pytest.mark.parametrize("test", doctests(), ids=lambda test: test.name)
 def test_docstring_examples_run(test):
-    if cpu.absent is not None and test.name == "softplus.patch.patch":
+    if cpu.absent is not None and test.name == "softplus.patching.patch":
         pytest.skip("patch() needs the CPU kernels")
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)

@@ -1,7 +1,7 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
 from softplus.anneal import BetaAnnealing, harden
-from softplus.convert import convert, find_sites
+from softplus.conversion import convert, find_sites
 from softplus.functional import (
     inverse_softplus,
     logsigmoid,
@@ -11,7 +11,7 @@ from softplus.functional import (
 )
 from softplus.init import calculate_gain, centering, looks_linear_
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
-from softplus.patch import patch
+from softplus.patching import patch
 from softplus.positive import SoftplusTransform, register_positive
 
 __all__ = [

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from softplus import functional
-from softplus.convert import classes, measure
+from softplus.conversion import classes, measure
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 
 _KINDS = (nn.Softplus, Softplus, ShiftedSoftplus)

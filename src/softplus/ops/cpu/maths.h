@@ -1,7 +1,7 @@
 // The maths of every kernel, once for all types and instruction sets: Softplus, its derivatives,
 // its shifted form and its inverse, on one vector.
 //
-// Constants come from benchmarks/fit.py: minimax in relative error of the result. The accuracy of
+// Constants come from tools/fit.py: minimax in relative error of the result. The accuracy of
 // each function on each instruction set is measured over all inputs in docs/accuracy.md.
 #pragma once
 
@@ -204,7 +204,7 @@ alignas(64) constexpr float TABLE[8][LOOKUP] = {
 #endif
 };
 // The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
-// fitted so that all 65,536 results of either type round correctly (benchmarks/fit_half.py). The
+// fitted so that all 65,536 results of either type round correctly (tools/fit_half.py). The
 // last of 16 entries serves e^v and ln(1 + e^v) alike there.
 alignas(64) constexpr float HALF_TABLE[6][LOOKUP] = {
 #if defined(__AVX2__) && !defined(__AVX512F__)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from softplus.convert import calltime, functions, source, spellings
+from softplus.conversion import calltime, functions, source, spellings
 
 # Where a converted class keeps its recipe.
 _RECIPE = "_softplus_recipe"

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from softplus import functional
-from softplus.convert import measure, sites, spellings, trials
-from softplus.convert.replacements import Change, build, install, undo
-from softplus.convert.sites import Found, Kind, Site
+from softplus.conversion import measure, sites, spellings, trials
+from softplus.conversion.replacements import Change, build, install, undo
+from softplus.conversion.sites import Found, Kind, Site
 from softplus.modules import ShiftedSoftplus, Softplus
 
 Replacement = nn.Module | type[nn.Module]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softplus.convert import trials
-from softplus.convert.replacements import InPlace
+from softplus.conversion import trials
+from softplus.conversion.replacements import InPlace
 from softplus.modules import Softplus
 
 Modules = Mapping[str, nn.Module]

@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 from softplus import functional
-from softplus.convert import classes, source
-from softplus.convert.sites import Found, Kind
+from softplus.conversion import classes, source
+from softplus.conversion.sites import Found, Kind
 
 
 class InPlace(nn.Module):

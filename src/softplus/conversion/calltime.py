@@ -23,8 +23,8 @@ from torch.overrides import TorchFunctionMode
 
 from softplus import functional
 from softplus import modules as softplus_modules
-from softplus.convert import spellings
-from softplus.convert.source import Place
+from softplus.conversion import spellings
+from softplus.conversion.source import Place
 
 # Where a call on the way from the user's code may pass, and where one belongs to a module.
 _LIBRARIES = (

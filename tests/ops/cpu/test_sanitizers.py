@@ -14,8 +14,9 @@ import pytest
 
 from softplus.ops import cpu
 
-TESTS = Path(__file__).parent
-SOURCES = TESTS.parent / "src" / "softplus" / "ops" / "cpu"
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+SOURCES = ROOT / "src" / "softplus" / "ops" / "cpu"
 SETS = [] if cpu.absent else cpu._kernels.available()
 COMPILER = shutil.which("c++")
 FOR_AARCH64, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
@@ -25,7 +26,7 @@ FOR_AARCH64, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qem
 def flags():
     """Return the flags of each instruction set, from the build itself."""
     with patch("setuptools.setup"):
-        build = runpy.run_path(str(TESTS.parent / "setup.py"))
+        build = runpy.run_path(str(ROOT / "setup.py"))
     return {isa: [*build["KERNEL_FLAGS"], *own] for isa, own in build["INSTRUCTION_SETS"].items()}
 
 
@@ -36,7 +37,7 @@ def test_the_kernels_under_sanitizers(isa, flags, tmp_path):
     # -O0: the sanitizers' checks in the inlined vectors take an optimiser several minutes.
     common = ["-std=c++20", "-O0", "-g", "-w", f"-I{SOURCES}", f"-DISA={isa}"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    for source, own in ((SOURCES / "kernels.cpp", flags[isa]), (TESTS / "sanitize.cpp", [])):
+    for source, own in ((SOURCES / "kernels.cpp", flags[isa]), (HERE / "sanitize.cpp", [])):
         result = tmp_path / f"{source.stem}.o"
         subprocess.run(
             [COMPILER, *own, *common, *checks, "-c", source, "-o", result], check=True, timeout=280
@@ -54,7 +55,7 @@ def test_the_kernels_under_sanitizers(isa, flags, tmp_path):
 @pytest.mark.skipif(not (FOR_AARCH64 and EMULATOR), reason="no compiler or emulator of aarch64")
 def test_the_kernels_of_aarch64(flags, tmp_path):
     program = tmp_path / "sanitize"
-    sources = [SOURCES / "kernels.cpp", TESTS / "sanitize.cpp"]
+    sources = [SOURCES / "kernels.cpp", HERE / "sanitize.cpp"]
     own = [*flags["baseline"], "-O1", f"-I{SOURCES}", "-DISA=baseline", "-static"]
     subprocess.run([FOR_AARCH64, *own, *sources, "-o", program], check=True, timeout=280)
     done = subprocess.run(

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
-from softplus.convert import functions, spellings
-from softplus.convert.functions import UNKNOWN, UnreadableError
+from softplus.conversion import functions, spellings
+from softplus.conversion.functions import UNKNOWN, UnreadableError
 
 # What a name may stand for that reading can use: a way to a function, a function, a constant bound.
 _USEFUL = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodDescriptorType, int, float)

@@ -1,6 +1,6 @@
 """Conversion of existing models: every ReLU becomes a Softplus, or the other way round."""
 
-from softplus.convert.conversion import Conversion, convert
-from softplus.convert.sites import Site, find_sites
+from softplus.conversion.conversion import Conversion, convert
+from softplus.conversion.sites import Site, find_sites
 
 __all__ = ["Conversion", "Site", "convert", "find_sites"]

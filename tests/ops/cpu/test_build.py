@@ -15,7 +15,7 @@ from marks import with_kernels
 from softplus.ops import cpu
 
 PACKAGE = Path(softplus.__file__).parent
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 SETS = [] if cpu.absent else cpu._kernels.available()
 
 # What every way to load the package must pass: right values, gradients, and one line that says

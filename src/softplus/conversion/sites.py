@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from softplus.convert import calltime, classes, functions, source, spellings, trials
+from softplus.conversion import calltime, classes, functions, source, spellings, trials
 
 
 @dataclass(frozen=True)
