@@ -83,7 +83,7 @@ class UNet(nn.Module):
         x = self.bottom(F.max_pool2d(skip, 2))
         x = torch.relu(self.transposed(x))
         x = self.up(torch.cat([skip, x], 1))
-        return self.last(x).clamp(min=0)
+        return self.last(x).relu()
 
 
 class DoubleConvByHand(DoubleConv):

@@ -12,7 +12,8 @@ from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
 from softplus import functional
-from softplus.conversion import classes, measure
+from softplus.conversion import classes
+from softplus import samples
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 
 _KINDS = (nn.Softplus, Softplus, ShiftedSoftplus)
@@ -533,4 +534,4 @@ def _outputs(model: nn.Module, sample: Any) -> list[Tensor]:
             output = model(**sample)
         else:
             output = model(*sample) if isinstance(sample, tuple) else model(sample)
-    return list(measure.tensors(output))
+    return list(samples.tensors(output))

@@ -1,15 +1,16 @@
-"""The class of a converted module: a subclass of its own that replaces calls of activations."""
+"""The class of a converted module: a subclass of its own that calls submodules instead."""
 
 import copyreg
 import functools
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from softplus.conversion import calltime, functions, source, spellings
+from softplus.conversion import functions, rewriting
+from softplus.conversion.rewriting import Key
 
 # Where a converted class keeps its recipe.
 _RECIPE = "_softplus_recipe"
@@ -17,36 +18,29 @@ _RECIPE = "_softplus_recipe"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a converted class replaces by an attribute: calls in source, and calls at run time."""
+    """What a converted class replaces: expressions of its source, and functions that it held."""
 
     original: type[nn.Module]
-    calls: tuple[tuple[source.Key, str], ...] = ()
-    places: tuple[tuple[source.Place, str | None], ...] = ()
+    calls: tuple[tuple[Key, str], ...] = ()
+    held: tuple[str, ...] = ()
 
-    def extended(
-        self, calls: Iterable[tuple[source.Key, str]], places: Mapping[source.Place, str | None]
-    ) -> "Recipe":
-        """Return the recipe with further calls and places."""
-        merged = {**dict(self.places), **places}
-        return Recipe(self.original, (*self.calls, *calls), tuple(merged.items()))
+    def extended(self, calls: Iterable[tuple[Key, str]] = (), held: Iterable[str] = ()) -> "Recipe":
+        """Return the recipe with more of either."""
+        return Recipe(self.original, (*self.calls, *calls), (*self.held, *held))
 
     def activations(self, module: nn.Module) -> list[nn.Module]:
         """Return what stands in a converted module for the calls of its original."""
-        return [module.get_submodule(name) for name in self._attributes()]
+        return [module.get_submodule(name) for _, name in self.calls]
 
     def is_of_relu(self) -> bool:
         """Whether the calls that are replaced are all of ReLU."""
-        families = {spellings.family_of(key.spelling) for key, _ in self.calls}
-        return families | {place.family for place, name in self.places if name} <= {"relu"}
+        return all(key.family == "relu" for key, _ in self.calls)
 
     def undo(self, module: nn.Module) -> None:
         """Give a converted module its own class back, whose code calls for itself."""
-        for name in self._attributes():
+        for _, name in self.calls:
             delattr(module, name)
         module.__class__ = self.original
-
-    def _attributes(self) -> list[str]:
-        return list(dict.fromkeys(name for _, name in (*self.calls, *self.places) if name))
 
 
 def recipe(cls: type[nn.Module]) -> Recipe:
@@ -68,34 +62,23 @@ def converted(recipe: Recipe) -> type[nn.Module]:
         RuntimeError: The source of the original is no longer the one that the recipe was made for.
     """
     cls = recipe.original
-    if not recipe.calls and not recipe.places:
+    if not recipe.calls and not recipe.held:
         return cls
     # A method that only super() leads to is overridden next to its own class.
     members: dict[type, dict[str, Any]] = {cls: {}}
     for base, name, function in _rewritten(recipe):
         place = cls if base is _holder(cls, name) else base
         members.setdefault(place, {})[name] = function
-    if recipe.places:
-        for base, name, function in source.methods(cls):
-            if base is _holder(cls, name):
-                method = members[cls].get(name, function)
-                members[cls][name] = calltime.under_mode(method, dict(recipe.places))
     bases = [_subclass(base, (base,), members[base]) for base in cls.__mro__[1:] if base in members]
-    return _subclass(
-        cls,
-        (cls, *bases),
-        members[cls],
-        **{
-            _RECIPE: recipe,
-            "__reduce_ex__": _reduce,
-            source.FLOATING_ONLY: staticmethod(_activate),
-        },
-    )
+    own = {_RECIPE: recipe, "__reduce_ex__": _reduce}
+    if recipe.held:
+        own["__setstate__"] = functools.partialmethod(_set_state, cls)
+    return _subclass(cls, (cls, *bases), members[cls], **own)
 
 
 def _rewritten(recipe: Recipe) -> list[tuple[type, str, Any]]:
     try:
-        return source.rewritten(recipe.original, dict(recipe.calls))
+        return rewriting.rewritten(recipe.original, dict(recipe.calls))
     except (functions.UnreadableError, LookupError) as error:
         raise RuntimeError(
             f"the source of {recipe.original.__qualname__} has changed since the model was "
@@ -118,6 +101,13 @@ def _subclass(cls: type, bases: tuple[type, ...], methods: dict[str, Any], **mem
     return type(cls)(cls.__name__, bases, members)
 
 
+def _set_state(self: nn.Module, cls: type[nn.Module], state: Any) -> None:
+    """Drop what the class puts back where a replacement stands, as a transformer's layers do."""
+    cls.__setstate__(self, state)
+    for name in recipe(type(self)).held:
+        vars(self).pop(name, None)
+
+
 def _reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
     """Pickle the recipe: a class made at run time cannot be found by its name."""
     made = recipe(type(self))
@@ -133,11 +123,3 @@ def _reduce(self: nn.Module, protocol: Any) -> tuple[Any, ...]:
 def _new(recipe: Recipe) -> nn.Module:
     cls = converted(recipe)
     return cls.__new__(cls)
-
-
-def _activate(activation: Callable[[Tensor], Tensor], input: Any) -> Any:
-    """Activate floating-point numbers; an index keeps the bound that its clamp gives it."""
-    if isinstance(input, Tensor) and not input.is_floating_point():
-        inplace = getattr(activation, "inplace", False)
-        return input.clamp_min_(0) if inplace else input.clamp_min(0)
-    return activation(input)

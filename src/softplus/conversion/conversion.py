@@ -1,24 +1,25 @@
 """`convert`: a model with its activations replaced, and the record of that."""
 
+import ast
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from softplus import functional
-from softplus.conversion import measure, sites, spellings, trials
+from softplus import functional, samples
+from softplus.conversion import counting, measure, sites, spellings
 from softplus.conversion.replacements import Change, build, install, undo
+from softplus.conversion.selection import Patterns, select
 from softplus.conversion.sites import Found, Kind, Site
 from softplus.modules import ShiftedSoftplus, Softplus
 
+_Model = TypeVar("_Model", bound=nn.Module)
 Replacement = nn.Module | type[nn.Module]
-Patterns = str | Iterable[str] | None
 
 
 @dataclass
@@ -31,14 +32,18 @@ class Conversion:
         differences: By the name of the site, the largest difference of the replacement from what it
             replaced, on what it receives when the converted model runs on the sample. A site that
             the sample does not reach has none.
-        difference: The largest difference between the outputs for the sample before and after; None
-            without a sample.
+        difference: The largest difference between the outputs for the sample before and after:
+            infinite where their shapes differ, None without a sample and without numbers to compare.
+        left: What was not replaced, each with the reason in its own `left`: the other sites and, with
+            a sample, the activations that the converted model still computed on it, with the module
+            whose code does, the operator and the line; clamps come last.
     """
 
     sites: tuple[Site, ...]
     betas: dict[str, float | list[float]]
     differences: dict[str, float] = field(default_factory=dict)
     difference: float | None = None
+    left: tuple[Site, ...] = ()
     _model: nn.Module | None = field(default=None, repr=False)
     _changes: list[Change] = field(default_factory=list, repr=False)
     _earlier: "Conversion | None" = field(default=None, repr=False)
@@ -66,16 +71,17 @@ class Conversion:
         self._model = None
 
 
-def convert(
-    model: nn.Module,
+def convert(  # noqa: PLR0914 -- what each step makes has a name
+    model: _Model,
     replacements: Mapping[str | type[nn.Module], Replacement],
-    *,
+    *misplaced: NoReturn,
     inplace: bool = False,
     include: Patterns = None,
     exclude: Patterns = None,
     tolerance: float | None = None,
     sample: Any = None,
-) -> nn.Module:
+    keep_inplace: bool = True,
+) -> _Model:
     """Return a copy of a model with each activation of a kind replaced by another.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
@@ -91,36 +97,43 @@ def convert(
     its class, of the same name, whose code calls a submodule instead.
 
     Args:
-        model: Any module. An integer tensor that is clamped at zero is no activation and stays one.
+        model: Any module.
         replacements: What goes where: from "relu", "softplus" or "shifted_softplus", or the class
             nn.ReLU, nn.Softplus or ShiftedSoftplus, to a module, of which each site gets a copy, or
             to a class. A class that is an nn.Softplus takes over the beta and the threshold of the
-            Softplus that it replaces: {nn.Softplus: Softplus}. The replacement works in place where
-            the site did, and only there.
+            Softplus that it replaces: {nn.Softplus: Softplus}.
+        misplaced: Nothing: the other arguments have names.
         inplace: Convert the model itself; `model.conversion.revert()` undoes it.
-        include: Patterns of `fnmatch` for the names of sites (see `find_sites`); only sites that
-            match one are replaced.
-        exclude: Patterns for the names of sites that stay.
+        include: Patterns of `fnmatch` for the names of sites (see `find_sites`) or of modules that
+            hold them; only sites that match one are replaced, and so are clamps and what is nearly
+            ReLU.
+        exclude: Patterns for what stays.
         tolerance: Give each site the smallest beta with which its output differs from ReLU's by at
             most this, in units of the output, on what the site receives when the converted model
-            runs on the sample. ln2/tolerance does for every input, and is what a site gets that the
-            sample does not reach; no beta is below a thousandth of it.
-        sample: An input, a tuple of arguments or a dict of keyword arguments. Copies of the model
-            run on it, in eval mode: to find calls that reading the source does not show, and to
-            measure the differences.
+            runs on the sample. ln2/tolerance is enough for every input, and is what a site gets that
+            the sample does not reach; no beta is below a thousandth of it.
+        sample: An input, a tuple of arguments (a named one too) or a mapping of keyword arguments.
+            Copies of the model run on copies of it, in eval mode: to count what still computes an
+            activation, and to measure the differences.
+        keep_inplace: Work in place where the site did, and only there; False: nowhere, which full
+            backward hooks need, and which is right where the model uses what the site returns.
 
     Returns:
-        The converted model. Its attribute `conversion` has the `sites`, the `betas`, the measured
-        `differences` and `revert()`.
+        The converted model. Its attribute `conversion` has the `sites`, what is `left` and why, the
+        `betas`, the measured `differences` and `revert()`.
 
     Raises:
         TypeError: `model` is no module, or a replacement neither a module nor a class of modules
             that is built without arguments.
-        ValueError: No site is found, a pattern matches none, a site cannot be replaced, or the
-            arguments contradict each other. The model is unchanged then.
+        ValueError: No site is found, a pattern matches nothing, a site that forward may reach cannot
+            be replaced, or the arguments contradict each other. The model is unchanged then.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if misplaced:
+        raise TypeError(
+            "convert takes a model and a mapping, such as convert(model, {nn.ReLU: Softplus}), and "
+            f"the rest by name; got {len(misplaced)} more"
+        )
+    found = sites.find(model)
     if type(getattr(model, "conversion", None)) not in {Conversion, type(None)}:
         raise ValueError(
             "model has an attribute `conversion` of its own, where the record of the conversion "
@@ -128,27 +141,32 @@ def convert(
         )
     values = _values(replacements)
     _check_tolerance(tolerance, sample, values)
-    found = sites.find(model, sample)
-    chosen = _chosen(model, found, values, include, exclude)
-    names = {each.name for each in chosen}
-    left = [each for each in found if each.name not in names]
+    found = [each for each in found if not _is_there(model, each, values)]
+    chosen, left = select(model, found, include, exclude)
+    _check_found(model, values, chosen, left, sample, is_default=include is exclude is None)
 
     def converted(target: nn.Module) -> tuple[dict[str, nn.Module], list[Change]]:
-        modules = [build(values[each.call.family], each, target) for each in chosen]
-        changes = install(target, list(zip(chosen, modules, strict=True)), left)
-        return {each.name: module for each, module in zip(chosen, modules, strict=True)}, changes
+        modules = {
+            each.name: build(
+                values[each.call.spelling.family], each, target, keep_inplace=keep_inplace
+            )
+            for each in chosen
+        }
+        return modules, install(target, [(each, modules[each.name]) for each in chosen])
 
     chosen_betas: dict[str, float] = {}
     differences: dict[str, float] = {}
     difference = None
     if sample is not None:
-        before = trials.run(trials.trial(model), sample)
-        trial = trials.trial(model)
+        before = samples.run(samples.trial(model), sample)
+        trial = samples.trial(model)
         modules, _ = converted(trial)
         if tolerance is not None:
             chosen_betas = measure.choose_betas(trial, modules, sample, tolerance)
         after, differences = measure.compare(trial, modules, _originals(model, chosen), sample)
-        difference = measure.largest_difference(before, after)
+        difference = samples.largest_difference(before, after)
+        others = [each for each in found if each not in chosen]
+        left += counting.remaining(trial, sample, values, replaced=chosen, known=others)
     target = model if inplace else copy.deepcopy(model)
     modules, changes = converted(target)
     for name, beta in chosen_betas.items():
@@ -158,6 +176,7 @@ def convert(
         betas=measure.betas(modules),
         differences=differences,
         difference=difference,
+        left=tuple(left),
         _model=target if inplace else None,
         _changes=changes if inplace else [],
         _earlier=vars(target).get("conversion"),
@@ -169,7 +188,8 @@ def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[s
     """Return the replacements by family, checked."""
     if not isinstance(replacements, Mapping) or not replacements:
         raise TypeError(
-            f"replacements must be a mapping such as {{'relu': Softplus()}}, got {replacements!r}"
+            "replacements must be a mapping such as {'relu': Softplus()} or {nn.ReLU: Softplus}, got "
+            f"{replacements!r}"
         )
     values: dict[str, Replacement] = {}
     for key, value in replacements.items():
@@ -178,11 +198,14 @@ def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[s
             for name, cls in spellings.FAMILIES.items()
             if key == name or (isinstance(key, type) and issubclass(key, cls))
         ]
-        if not families or families[0] in values:
+        if not families:
             raise ValueError(
-                "replacements must have each of the keys 'relu' (or nn.ReLU), 'softplus' (or "
-                "nn.Softplus) and 'shifted_softplus' (or softplus.ShiftedSoftplus) at most once, "
-                f"got {key!r}"
+                "a key of replacements must be 'relu' (or nn.ReLU), 'softplus' (or nn.Softplus) or "
+                f"'shifted_softplus' (or softplus.ShiftedSoftplus), got {key!r}"
+            )
+        if families[0] in values:
+            raise ValueError(
+                f"replacements have {families[0]!r} twice, under {key!r} too: drop one"
             )
         values[families[0]] = value
         if isinstance(value, type) and issubclass(value, nn.Module):
@@ -211,7 +234,7 @@ def _check_tolerance(
     if sample is None:
         raise ValueError(
             "tolerance needs a sample to measure on: pass sample=, or take the beta "
-            f"ln2/tolerance = {math.log(2) / tolerance:.4g}, which does for every input"
+            f"ln2/tolerance = {math.log(2) / tolerance:.4g}, which is enough for every input"
         )
     for family, value in values.items():
         new = value() if isinstance(value, type) else value
@@ -223,76 +246,68 @@ def _check_tolerance(
             )
 
 
-def _chosen(
+def _check_found(
     model: nn.Module,
-    found: list[Found],
     values: Mapping[str, Replacement],
-    include: Patterns,
-    exclude: Patterns,
-) -> list[Found]:
-    """Return the sites that are to be replaced, and can be."""
-    chosen = []
-    for family, value in values.items():
-        of_family = [
-            each
-            for each in found
-            if each.call.family == family and not _is_there(model, each, value)
-        ]
-        if not of_family:
-            raise ValueError(
-                f"no {family} to replace was found in {type(model).__name__}; looked for "
-                f"{', '.join(spellings.of(family))}, as modules, as function attributes and in the "
-                "source of its classes. Calls that reading does not show are found by a run: pass "
-                "sample="
-            )
-        chosen += of_family
-    names = [each.name for each in chosen]
-    included = names if include is None else _matching("include", include, names)
-    excluded = [] if exclude is None else _matching("exclude", exclude, names)
-    chosen = [each for each in chosen if each.name in included and each.name not in excluded]
-    if not chosen:
-        raise ValueError(f"include and exclude leave none of the sites {', '.join(names)}")
-    for each in chosen:
-        if each.obstacle is not None:
-            raise ValueError(
-                f"site {each.name!r} ({each.call.spelling}) cannot be replaced: {each.obstacle}; "
-                f"pass exclude={each.name!r} to leave it"
-            )
-    return chosen
+    chosen: list[Found],
+    left: list[Site],
+    sample: Any,
+    *,
+    is_default: bool,
+) -> None:
+    """Raise unless there is something to replace, of each family where the user chose no sites."""
+    if not is_default and chosen:
+        return
+    if not is_default and left:
+        names = ", ".join(site.name for site in left)
+        raise ValueError(f"include and exclude leave none of the sites {names}")
+    for family in values:
+        if any(each.call.spelling.family == family for each in chosen):
+            continue
+        message = (
+            f"no {family} to replace was found in {type(model).__name__}; looked for "
+            f"{', '.join(spellings.of(family))}, as modules, as function attributes and in the "
+            "source of its classes"
+        )
+        hints = [f"{site}: {site.left}" for site in left if site.family == family]
+        if hints:
+            message += f". Left, for include to name: {_some(hints)}"
+        if sample is None:
+            message += ". With sample=, a run shows what reading does not"
+        else:
+            seen = counting.remaining(samples.trial(model), sample, [family])
+            hints = [f"{site}: {site.left}" for site in seen]
+            message += f". On the sample it computes: {_some(hints) or 'none'}"
+        raise ValueError(message)
 
 
-def _matching(argument: str, patterns: str | Iterable[str], names: list[str]) -> set[str]:
-    matching: set[str] = set()
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        matched = {name for name in names if fnmatchcase(name, pattern)}
-        if not matched:
-            raise ValueError(
-                f"{argument} pattern {pattern!r} matches none of the sites {', '.join(names)}"
-            )
-        matching |= matched
-    return matching
+def _some(hints: list[str]) -> str:
+    more = len(hints) - 5
+    return "; ".join(hints[:5]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _is_there(model: nn.Module, found: Found, value: Replacement) -> bool:
-    """Whether a site has what a class would put there."""
+def _is_there(model: nn.Module, found: Found, values: Mapping[str, Replacement]) -> bool:
+    """Whether a site is none of those asked for, or has what a class would put there."""
+    value = values.get(found.call.spelling.family)
+    if value is None:
+        return True
     if not isinstance(value, type):
         return False
-    if found.kind is Kind.MODULE:
+    if found.kind is Kind.MODULE and found.attribute:
         return isinstance(model.get_submodule(found.name), value)
-    return issubclass(value, Softplus) and found.call.spelling.startswith("softplus.")
+    return issubclass(value, Softplus) and found.call.spelling.text.startswith("softplus.")
 
 
 def _originals(model: nn.Module, chosen: list[Found]) -> dict[str, Callable[[Tensor], Tensor]]:
     """Return what each site computes before it is replaced, where that is fixed."""
     originals: dict[str, Callable[[Tensor], Tensor]] = {}
     for each in chosen:
+        name, options = each.call.spelling.name, each.call.options
         if each.kind is Kind.MODULE:
-            module = model.get_submodule(each.name)
             # Not the module itself, whose hooks would run.
-            originals[each.name] = module.forward
-        elif each.call.family == "relu":
-            originals[each.name] = torch.relu
-        elif all(isinstance(value, (int, float)) for value in each.call.options.values()):
-            function = getattr(functional, each.call.family)
-            originals[each.name] = partial(function, **each.call.options)
+            originals[each.name] = model.get_submodule(each.name).forward
+        elif not any(isinstance(value, ast.AST) for value in options.values()):
+            homes = (functional, nn.functional, torch)
+            function = next(getattr(home, name) for home in homes if hasattr(home, name))
+            originals[each.name] = partial(function, **options)
     return originals

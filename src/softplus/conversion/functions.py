@@ -21,12 +21,14 @@ class UnreadableError(Exception):
 
 
 def is_users(thing: object) -> TypeGuard[FunctionType]:
-    """Whether it is a function in Python, and not of torch, this package or Python itself."""
-    return isinstance(thing, FunctionType) and package(thing) not in {
-        "torch",
-        "softplus",
-        *sys.stdlib_module_names,
-    }
+    """Whether it is a function in Python, and not of torch, this package or Python itself.
+
+    The modules of torch.ao.nn count as the user's: one of them has a method that computes a ReLU.
+    """
+    return isinstance(thing, FunctionType) and (
+        package(thing) not in {"torch", "softplus", *sys.stdlib_module_names}
+        or str(innermost(thing).__module__).startswith("torch.ao.nn.")
+    )
 
 
 def package(function: FunctionType) -> str:
@@ -77,18 +79,15 @@ def definition(function: FunctionType) -> ast.FunctionDef:
     linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename, function.__globals__)
     try:
-        tree, compiled = _file(code.co_filename, "".join(lines))
+        definitions, running = _file(code.co_filename, "".join(lines))
     except (SyntaxError, ValueError) as error:
         raise UnreadableError from error
-    if _what_runs(code) in map(_what_runs, codes(compiled)):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
-                starts: list[ast.expr | ast.FunctionDef] = [node, *node.decorator_list]
-                if min(start.lineno for start in starts) == code.co_firstlineno:
-                    found = copy.deepcopy(node)
-                    found.decorator_list = []
-                    return found
-    raise UnreadableError
+    found = definitions.get((code.co_name, code.co_firstlineno))
+    if found is None or _what_runs(code) not in running:
+        raise UnreadableError
+    found = copy.deepcopy(found)
+    found.decorator_list = []
+    return found
 
 
 def redefined(function: FunctionType, definition: ast.FunctionDef) -> FunctionType:
@@ -178,11 +177,20 @@ def _code(function: FunctionType, tree: ast.Module, file: str) -> CodeType:
     return code
 
 
-@functools.lru_cache(maxsize=16)
-def _file(name: str, source: str) -> tuple[ast.Module, CodeType]:
+@functools.lru_cache(maxsize=64)
+def _file(
+    name: str, source: str
+) -> tuple[dict[tuple[str, int], ast.FunctionDef], list[tuple[Any, ...]]]:
+    """Return the definitions in a file, by name and first line, and what its functions run."""
     # The whole file, for how a call compiles depends on what the file imports.
     tree = ast.parse(source)
-    return tree, compile(tree, name, "exec", dont_inherit=True)
+    definitions = {
+        (node.name, min(start.lineno for start in (node, *node.decorator_list))): node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+    }
+    compiled = compile(tree, name, "exec", dont_inherit=True)
+    return definitions, list(map(_what_runs, codes(compiled)))
 
 
 def _what_runs(code: CodeType) -> tuple[Any, ...]:

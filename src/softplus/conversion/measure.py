@@ -5,14 +5,14 @@ Softplus exceeds ReLU by ln(1 + e^(-beta·|x|)) / beta: at most by ln2/beta, les
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from softplus.conversion import trials
+from softplus import samples
 from softplus.conversion.replacements import InPlace
 from softplus.modules import Softplus
 
@@ -92,28 +92,11 @@ def compare(
     largest: dict[str, float] = {}
 
     def look(name: str, input: Tensor) -> None:
-        difference = modules[name].forward(input.clone()) - originals[name](input.clone())
-        largest[name] = max(largest.get(name, 0.0), _largest(difference))
+        new, old = modules[name].forward(input.clone()), originals[name](input.clone())
+        largest[name] = max(largest.get(name, 0.0), samples.difference(new, old))
 
     compared = {name: module for name, module in modules.items() if name in originals}
     return _watch(model, compared, sample, look), largest
-
-
-def largest_difference(first: Any, second: Any) -> float:
-    """Return the largest difference between the floating-point tensors of two outputs."""
-    pairs = zip(tensors(first), tensors(second), strict=True)
-    return max((_largest(one - other) for one, other in pairs), default=0.0)
-
-
-def tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors of an output, in whatever containers of Python they lie."""
-    if isinstance(output, Tensor) and output.is_floating_point():
-        yield output
-    elif isinstance(output, Mapping):
-        yield from tensors(list(output.values()))
-    elif isinstance(output, (list, tuple)):
-        for part in output:
-            yield from tensors(part)
 
 
 def _inner(module: nn.Module) -> nn.Module:
@@ -131,7 +114,7 @@ def _smallest_beta(module: nn.Module, input: Tensor, tolerance: float, sure: flo
     def holds(beta: float) -> bool:
         options = {"threshold": module.threshold} if isinstance(module, Softplus) else {}
         new: Tensor = type(module)(beta, **options)(ends)
-        return _largest(new - ends.relu()) <= tolerance
+        return samples.difference(new, ends.relu()) <= tolerance
 
     low, high = _LEAST_SHARE * sure, sure
     if holds(low):
@@ -147,6 +130,7 @@ def _watch(
 ) -> Any:
     """Run a model on a sample, show what each module receives, and return the output."""
 
+    @torch.no_grad()
     def hook(name: str, _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         look(name, *args, *kwargs.values())
 
@@ -155,13 +139,7 @@ def _watch(
         for name, module in modules.items()
     ]
     try:
-        return trials.run(model, sample)
+        return samples.run(model, sample)
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _largest(difference: Tensor) -> float:
-    # NaN is what two infinities differ by.
-    sizes = difference.abs().double().nan_to_num(nan=0.0)
-    return float(sizes.max()) if sizes.numel() else 0.0

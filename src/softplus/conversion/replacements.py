@@ -1,9 +1,7 @@
 """The modules that go to the sites of a model, how they get there, and how they go again."""
 
-import ast
 import copy
 import itertools
-import operator
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +9,11 @@ from torch import Tensor, nn
 
 from softplus import functional
 from softplus.conversion import classes, source
+from softplus.conversion.rewriting import Key
 from softplus.conversion.sites import Found, Kind
+
+
+_SET_STATE = nn.Module.__setstate__
 
 
 class InPlace(nn.Module):
@@ -39,10 +41,12 @@ class Change(NamedTuple):
     before: tuple[Any, ...]
 
 
-def build(value: nn.Module | type[nn.Module], found: Found, model: nn.Module) -> nn.Module:
+def build(
+    value: nn.Module | type[nn.Module], found: Found, model: nn.Module, *, keep_inplace: bool = True
+) -> nn.Module:
     """Return the module for one site: a copy of `value`, or a new one of that class.
 
-    It works in place where the site did and only there, and lies where the parameters lie.
+    It works in place where the site did and only there, and is on the device of the parameters.
 
     Raises:
         ValueError: A new Softplus needs the beta of a call, and that is no number.
@@ -50,12 +54,11 @@ def build(value: nn.Module | type[nn.Module], found: Found, model: nn.Module) ->
     owner = model.get_submodule(found.owner)
     if isinstance(value, nn.Module):
         module = copy.deepcopy(value)
-    elif found.call.family == "softplus" and issubclass(value, nn.Softplus):
-        module = value(**_options(found, owner))
+    elif found.call.spelling.family == "softplus" and issubclass(value, nn.Softplus):
+        module = value(**_options(found))
     else:
         module = value()
-    # A call that is replaced while the model runs is overwritten there.
-    inplace = found.call.inplace and found.kind is not Kind.RUNNING
+    inplace = found.call.inplace and keep_inplace
     if hasattr(module, "inplace"):
         module.inplace = inplace  # type: ignore[assignment]  # no submodule
     elif inplace:
@@ -71,36 +74,28 @@ def build(value: nn.Module | type[nn.Module], found: Found, model: nn.Module) ->
     return module if parameter is None else module.to(parameter.device)
 
 
-def install(
-    model: nn.Module, plan: Iterable[tuple[Found, nn.Module]], left: Iterable[Found] = ()
-) -> list[Change]:
+def install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[Change]:
     """Put modules to the sites of a model and return what that changed.
-
-    `left` are the sites that stay as they are.
 
     Raises:
         ValueError: A site cannot take its module; the model is as before.
     """
     changes: list[Change] = []
-    calls: dict[nn.Module, list[tuple[source.Key, str]]] = {}
-    places: dict[nn.Module, dict[source.Place, str | None]] = {}
+    calls: dict[nn.Module, list[tuple[Key, str]]] = {}
+    held: dict[nn.Module, list[str]] = {}
     try:
         for found, module in plan:
             owner = model.get_submodule(found.owner)
             _put(changes, owner, found, module)
             if found.key is not None:
                 calls.setdefault(owner, []).append((found.key, found.attribute))
-            elif found.kind is Kind.RUNNING:
-                for place in found.places:
-                    places.setdefault(owner, {})[place.short] = found.attribute
-        for found in left if places else ():
-            _leave(found, places.setdefault(model.get_submodule(found.owner), {}))
-        for owner in calls | places:
-            recipe = classes.recipe(type(owner)).extended(
-                calls.get(owner, []), places.get(owner, {})
-            )
-            changes.append(Change(owner, "class", "", (classes.recipe(type(owner)),)))
-            owner.__class__ = classes.converted(recipe)
+            elif found.kind is Kind.HELD and type(owner).__setstate__ is not _SET_STATE:
+                held.setdefault(owner, []).append(found.attribute)
+        for owner in calls | held:
+            recipe = classes.recipe(type(owner))
+            changes.append(Change(owner, "class", "", (recipe,)))
+            extended = recipe.extended(calls.get(owner, ()), held.get(owner, ()))
+            owner.__class__ = classes.converted(extended)
         for encoder in model.modules():
             if isinstance(encoder, nn.TransformerEncoder) and not all(
                 getattr(layer, "activation_relu_or_gelu", 0) for layer in encoder.layers
@@ -133,7 +128,7 @@ def _put(changes: list[Change], owner: nn.Module, found: Found, module: nn.Modul
         registered = not _runs_its_children(owner)
     if not registered and any(True for _ in itertools.chain(module.parameters(), module.buffers())):
         raise ValueError(
-            f"site {found.name!r} cannot take a module with parameters: {type(owner).__name__} "
+            f"site {found.site} cannot take a module with parameters: {type(owner).__name__} "
             "runs its submodules one after the other, so this one must stay outside of them; use "
             "a replacement without parameters, or exclude the site"
         )
@@ -144,19 +139,6 @@ def _put(changes: list[Change], owner: nn.Module, found: Found, module: nn.Modul
     if found.attribute == "activation" and "activation_relu_or_gelu" in attributes:
         # The fused operator of nn.TransformerEncoderLayer knows these two only.
         _set(changes, owner, "attributes", "activation_relu_or_gelu", 0)
-
-
-def _leave(found: Found, places: dict[source.Place, str | None]) -> None:
-    """Have a module say that a call stays, lest one around it, of the same code, replaces it."""
-    for place in found.places:
-        if found.kind is Kind.RUNNING:
-            places.setdefault(place.short, None)
-        elif found.kind is Kind.SOURCE and places.get(place.short) is not None:
-            raise ValueError(
-                f"site {found.name!r} cannot stay: on line {place.line} of {place.file} stands "
-                f"{places[place.short]!r} too, which is replaced while the model runs, when lines "
-                "are all that tells them apart; replace both, or write them on lines of their own"
-            )
 
 
 def _runs_its_children(owner: nn.Module) -> bool:
@@ -185,17 +167,12 @@ def _members(module: nn.Module, where: str) -> dict[str, Any]:
     return vars(module)["_modules"] if where == "submodules" else vars(module)
 
 
-def _options(found: Found, owner: nn.Module) -> dict[str, float]:
-    """Return beta and threshold of a Softplus: numbers, or attributes of self that are."""
-    numbers: dict[str, float] = {}
+def _options(found: Found) -> dict[str, float]:
+    """Return beta and threshold of a Softplus, which must be numbers."""
     for name, value in found.call.options.items():
-        number = value
-        if isinstance(value, ast.expr) and ast.unparse(value).startswith("self."):
-            number = operator.attrgetter(ast.unparse(value).removeprefix("self."))(owner)
-        if type(number) not in {int, float}:
+        if type(value) not in {int, float}:
             raise ValueError(
-                f"site {found.name!r} ({found.call.spelling}) has a {name} that is no number yet: "
-                "map to an instance with the beta that you want, or exclude the site"
+                f"site {found.site} has a {name} that is no number yet: map to an instance with "
+                "the beta that you want, or exclude the site"
             )
-        numbers[name] = number
-    return numbers
+    return dict(found.call.options)

@@ -5,13 +5,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from softplus.conversion import calltime, classes, functions, source, spellings, trials
+from softplus.conversion import classes, reading, source, spellings
+from softplus.conversion.rewriting import Key
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Site:
         spelling: How the model writes it.
         file: The source file that calls it; None where that cannot be told.
         line: The line there.
+        left: Why `convert` leaves it, unless `include` names it; None where it does not.
         obstacle: Why it cannot be replaced; None where it can be.
     """
 
@@ -34,16 +35,20 @@ class Site:
     spelling: str
     file: str | None = None
     line: int | None = None
+    left: str | None = None
     obstacle: str | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.file is None else f", {self.file}:{self.line}"
+        return f"{self.name!r} ({self.spelling}{where})"
 
 
 class Kind(Enum):
     """How a site is replaced."""
 
     MODULE = "the module gives way to another"
-    FUNCTION = "the function, an attribute, gives way to a module"
-    SOURCE = "the call is rewritten in the source"
-    RUNNING = "the call is replaced while the model runs"
+    HELD = "the function, an attribute, gives way to a module"
+    SOURCE = "the expression is rewritten in the source"
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class Found:
     """A site, and what replacing it takes.
 
     `owner` is the path of the module that has, or is to have, the `attribute`; `place` is where
-    source calls it, or the first of the lines up to `last` that may; `key` names a call that is to
-    be rewritten.
+    source calls it; `key` names the expression that is to be rewritten; `reached` says whether
+    forward may lead there.
     """
 
     kind: Kind
@@ -60,17 +65,9 @@ class Found:
     attribute: str
     call: spellings.Call
     place: source.Place | None = None
-    key: source.Key | None = None
-    last: int = 0
+    key: Key | None = None
     obstacle: str | None = None
-
-    @property
-    def places(self) -> list[source.Place]:
-        """Where the call may run."""
-        if self.place is None:
-            return []
-        lines = range(self.place.line, max(self.place.line, self.last) + 1)
-        return [self.place._replace(line=line) for line in lines]
+    reached: bool = True
 
     @property
     def name(self) -> str:
@@ -80,11 +77,15 @@ class Found:
     @property
     def site(self) -> Site:
         """What the user sees of it."""
-        file, line, _ = self.place or (None, None, None)
-        return Site(self.name, self.call.family, self.call.spelling, file, line, self.obstacle)
+        left = self.call.spelling.left
+        if "parametrizations" in self.owner.split("."):
+            left = "it is part of a parametrization, which is no activation"
+        file, line = self.place or (None, None)
+        spelling = self.call.spelling
+        return Site(self.name, spelling.family, spelling.text, file, line, left, self.obstacle)
 
 
-def find_sites(model: nn.Module, sample: Any = None) -> list[Site]:
+def find_sites(model: nn.Module) -> list[Site]:
     """Return the places where a model computes ReLU or Softplus, however it writes them.
 
     >>> for site in find_sites(nn.Sequential(nn.Linear(2, 2), nn.ReLU())):
@@ -92,24 +93,26 @@ def find_sites(model: nn.Module, sample: Any = None) -> list[Site]:
     1 nn.ReLU
 
     Modules and function attributes are found by looking, calls by reading the source of the model's
-    classes: every branch of every method. Where there is no source, the bytecode is read, which
-    does not show whether a clamp is a ReLU.
+    classes: every branch of every method. Listed too, with a reason in `left`, is what `convert`
+    leaves unless `include` names it: a clamp at zero, and what is nearly ReLU, as nn.ReLU6 is.
 
     Args:
         model: Any module. It is not changed.
-        sample: An input, a tuple of arguments or a dict of keyword arguments. A copy of the model
-            runs on it once, in eval mode. That shows the calls that reading does not: of a function
-            taken from a list, say, or chosen by its name.
 
     Returns:
         The sites in the order of `named_modules()`, in each module first what it holds, then what
         its code calls.
+
+    Raises:
+        TypeError: `model` is no module.
     """
-    return [found.site for found in find(model, sample)]
+    return [found.site for found in find(model)]
 
 
-def find(model: nn.Module, sample: Any = None) -> list[Found]:
+def find(model: nn.Module) -> list[Found]:
     """Return the sites of a model, and what replacing them takes."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     found = [
         replace(each, obstacle="it is the model itself: use the replacement in its place")
         for each in _held(model, "", [("", model)])
@@ -126,15 +129,15 @@ def find(model: nn.Module, sample: Any = None) -> list[Found]:
         found += _held(model, path, owner._modules.items())  # noqa: SLF001 -- no other way
         found += _held(model, path, vars(owner).items())
         if not isinstance(owner, fx.GraphModule):
-            for each in _source_calls(owner):
+            for each in _source_calls(model, owner):
                 name = _free(owner, path, each.call, found)
-                kind = Kind.RUNNING if each.key is None else Kind.SOURCE
-                obstacle = _obstacle(owner, kind)
+                obstacle = _forward_of_its_own(owner) or each.obstacle
                 found.append(
-                    Found(kind, path, name, each.call, each.place, each.key, each.last, obstacle)
-                )
-    if sample is not None:
-        _add_seen(model, found, sample)
+                    Found(
+                        Kind.SOURCE, path, name, each.call, each.place, each.key, obstacle,
+                        each.reached,
+                    )
+                )  # fmt: skip
     return found
 
 
@@ -143,7 +146,7 @@ def _held(model: nn.Module, path: str, members: Iterable[tuple[str, Any]]) -> It
     for name, member in members:
         call = spellings.read_member(member)
         if call is not None:
-            kind = Kind.MODULE if isinstance(member, nn.Module) else Kind.FUNCTION
+            kind = Kind.MODULE if isinstance(member, nn.Module) else Kind.HELD
             yield Found(kind, path, name, call, _caller(model, f"{path}.{name}".strip(".")))
 
 
@@ -151,105 +154,62 @@ def _caller(model: nn.Module, name: str) -> source.Place | None:
     """Return where source calls the member of that name, or else the nearest module that has it."""
     while name:
         path, _, attribute = name.rpartition(".")
-        cls: Any = classes.original(model.get_submodule(path))
-        place = _uses(cls).get(attribute)
+        place = _uses(classes.original(model.get_submodule(path))).get(attribute)
         if place is not None:
             return place
         name = path
     return None
 
 
-@functools.cache
-def _uses(cls: type) -> dict[str, source.Place]:
-    """Return where the methods of a class, torch's included, first use each attribute of self."""
-    places: dict[str, source.Place] = {}
-    for base in cls.__mro__[: cls.__mro__.index(nn.Module)]:
-        for name, function in vars(base).items():
-            if isinstance(function, FunctionType) and not name.startswith("__"):
-                inner = functions.innermost(function)
-                for attribute, before, place in source.loads(inner):
-                    if before in inner.__code__.co_varnames[:1]:
-                        places.setdefault(attribute, place)
-    return places
+_uses = functools.cache(source.uses)
 
 
-def _source_calls(owner: nn.Module) -> list[source.SourceCall]:
-    """Return the calls in the code of a module that are not replaced already, each place once."""
+def _source_calls(model: nn.Module, owner: nn.Module) -> Iterator[reading.SourceCall]:
+    """Yield the calls in the code of a module that are not replaced already, each place once."""
     recipe = classes.recipe(type(owner))
-    replaced = {key for key, _ in recipe.calls} | {place for place, name in recipe.places if name}
-    held = filter(functions.is_users, vars(owner).values())
-    found: dict[source.Key | source.Place, source.SourceCall] = {}
-    for each in source.calls(recipe.original, held):
-        found.setdefault(each.key or each.place.short, each)
-    return [each for identity, each in found.items() if identity not in replaced]
+    seen: set[Any] = {key for key, _ in recipe.calls}
+    for each in reading.calls(owner, recipe.original):
+        identity = each.key or (each.place, each.call.spelling.text)
+        if identity not in seen and (each.reached or not _is_idle(model, recipe.original, each)):
+            yield each
+        seen.add(identity)
+
+
+def _is_idle(model: nn.Module, cls: type, call: reading.SourceCall) -> bool:
+    """Whether a method of torch's own modules, FloatFunctional's for one, is never called."""
+    if not cls.__module__.startswith("torch.") or call.key is None:
+        return False
+    method = call.key.method.rpartition(".")[2]
+    kinds = {classes.original(module) for module in model.modules()}
+    return not any(method in source.names(kind) for kind in kinds - {cls})
 
 
 def _free(owner: nn.Module, path: str, call: spellings.Call, found: list[Found]) -> str:
     """Return a name for a call that no attribute of its module has, nor another site."""
     taken = {each.attribute for each in found if each.owner == path}
-    numbered = (f"{call.name}_{number}" for number in itertools.count(1))
-    names = itertools.chain([call.name], numbered)
+    name = call.spelling.name
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    names = itertools.chain([name], numbered)
     return next(name for name in names if name not in taken and not hasattr(owner, name))
 
 
-def _add_seen(model: nn.Module, found: list[Found], sample: Any) -> None:
-    """Add the calls that a run shows and reading does not."""
-    trial = trials.trial(model)
-    paths: dict[nn.Module | None, str] = {module: path for path, module in trial.named_modules()}
-    with calltime.Recording() as recording:
-        trials.run(trial, sample)
-    for seen in recording.seen:
-        path = paths.get(seen.owner, "")
-        owner = model.get_submodule(path)
-        if seen.module in paths or any(_is_seen(each, path, seen) for each in found):
-            continue
-        obstacle = _obstacle(owner, Kind.RUNNING)
-        if seen.module is not None:
-            paths[seen.module] = path
-            obstacle = (
-                "its module is none of the model's: keep it as an attribute or in a ModuleList"
-            )
-        name = _free(owner, path, seen.call, found)
-        found.append(Found(Kind.RUNNING, path, name, seen.call, seen.place, obstacle=obstacle))
-
-
-def _is_seen(found: Found, path: str, seen: calltime.Seen) -> bool:
-    """Whether a call that ran in the code of the module at a path is a site that is found."""
-    if found.owner != path or seen.module is not None or seen.place not in found.places:
-        return False
-    return found.kind is Kind.RUNNING or (
-        found.kind is Kind.SOURCE and found.call.spelling == seen.call.spelling
-    )
-
-
-def _obstacle(owner: nn.Module, kind: Kind) -> str | None:
-    """Return why the calls of a module cannot be replaced, if so."""
+def _forward_of_its_own(owner: nn.Module) -> str | None:
     if "forward" in vars(owner):
         return "the module has a forward of its own, which is not that of its class"
-    if kind is Kind.RUNNING and "checkpoint" in source.names(classes.original(owner)):
-        return (
-            "its source cannot be rewritten, and checkpoint computes it once more in backward, "
-            "when nothing is there to replace it"
-        )
     return None
 
 
 def _opaque(path: str, owner: nn.Module) -> Iterator[Found]:
     """Yield the activations that no conversion reaches."""
     if isinstance(owner, (nn.RNN, nn.RNNCell)) and owner.nonlinearity == "relu":
-        spelling = f'nn.{type(owner).__name__}(nonlinearity="relu")'
-        call = spellings.Call("relu", "relu", spelling)
+        text = f'nn.{type(owner).__name__}(nonlinearity="relu")'
+        call = spellings.Call(spellings.Spelling("relu", "relu", text))
         yield Found(Kind.MODULE, path, "", call, obstacle="it is a part of one operator")
     elif isinstance(owner, torch.jit.ScriptModule):
         if "aten::relu" in str(owner.inlined_graph):
-            call = spellings.Call("relu", "relu", "TorchScript")
-            yield Found(
-                Kind.MODULE,
-                path,
-                "",
-                call,
-                obstacle="it is compiled: convert the model before that",
-            )
+            call = spellings.Call(spellings.TORCHSCRIPT)
+            obstacle = "it is compiled: convert the model before that"
+            yield Found(Kind.MODULE, path, "", call, obstacle=obstacle)
     elif isinstance(owner, fx.GraphModule):
         for node in owner.graph.nodes:
             function = spellings.METHODS.get(node.target, node.target)

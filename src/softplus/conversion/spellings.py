@@ -1,9 +1,9 @@
 """The spellings of an activation that models use: modules, functions and tensor methods."""
 
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,31 +16,52 @@ FAMILIES: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
     "shifted_softplus": modules.ShiftedSoftplus,
 }
+# Of 304 clamps at zero in 608 models of torchvision, timm and transformers none is an activation:
+# they bound box overlaps, sampling coordinates, paddings and durations.
+_CLAMP = "a clamp at zero is seldom an activation"
 
 
-class _Function(NamedTuple):
-    """A function that computes an activation, a clamp if its lower bound is 0."""
+@dataclass(frozen=True)
+class Spelling:
+    """A way to write an activation.
+
+    Attributes:
+        family: What it computes: a key of FAMILIES.
+        name: What the submodule that takes the place of a call is called.
+        text: How a user writes it.
+        parameters: The names of the function's parameters, in order.
+        inplace: Whether it writes over its input.
+        requires: The values that parameters must have for it to be of the family.
+        left: Why `convert` leaves it unless `include` names it; None where it does not.
+    """
 
     family: str
     name: str
-    spelling: str
+    text: str
     parameters: tuple[str, ...] = ("input",)
     inplace: bool = False
+    requires: Mapping[str, float | None] = field(default_factory=dict)
+    left: str | None = None
 
-    @property
-    def is_clamp(self) -> bool:
-        """Whether it is an activation for the bound 0 only."""
-        return "min" in self.parameters
+
+@dataclass(frozen=True)
+class Call:
+    """An activation with its arguments: the input, whether it is overwritten, the others."""
+
+    spelling: Spelling
+    input: Any = None
+    inplace: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 _SOFTPLUS = ("input", "beta", "threshold")
 _SHIFTED = ("input", "beta", "shift")
-_FUNCTIONS: dict[Any, _Function] = {
-    F.relu: _Function("relu", "relu", "F.relu", ("input", "inplace")),
-    F.softplus: _Function("softplus", "softplus", "F.softplus", _SOFTPLUS),
-    functional.softplus: _Function("softplus", "softplus", "softplus.softplus", _SOFTPLUS),
-    functional.softplus_: _Function("softplus", "softplus", "softplus.softplus_", _SOFTPLUS, True),
-    functional.shifted_softplus: _Function(
+_FUNCTIONS: dict[Any, Spelling] = {
+    F.relu: Spelling("relu", "relu", "F.relu", ("input", "inplace")),
+    F.softplus: Spelling("softplus", "softplus", "F.softplus", _SOFTPLUS),
+    functional.softplus: Spelling("softplus", "softplus", "softplus.softplus", _SOFTPLUS),
+    functional.softplus_: Spelling("softplus", "softplus", "softplus.softplus_", _SOFTPLUS, True),
+    functional.shifted_softplus: Spelling(
         "shifted_softplus", "shifted_softplus", "softplus.shifted_softplus", _SHIFTED
     ),
 }
@@ -54,53 +75,64 @@ for _name, _parameters, _bound in (
 ):
     for _end in ("", "_"):
         METHODS[_name + _end] = getattr(Tensor, _name + _end)
-        for _function, _spelling in (
+        for _function, _text in (
             (getattr(torch, _name + _end), f"torch.{_name}{_end}" + (_bound and f"(x, {_bound})")),
             (getattr(Tensor, _name + _end), f"x.{_name}{_end}({_bound})"),
         ):
-            _FUNCTIONS[_function] = _Function("relu", _name, _spelling, _parameters, bool(_end))
-# Code that calls one of them by its name loads one of these names.
-NAMES = {function.__name__: known for function, known in _FUNCTIONS.items()}
+            _FUNCTIONS[_function] = Spelling(
+                "relu",
+                _name,
+                _text,
+                _parameters,
+                inplace=bool(_end),
+                requires={"min": 0, "max": None} if _bound else {},
+                left=_CLAMP if _bound else None,
+            )
 # A module computes an activation if its forward is one of these: a subclass with a forward of its
-# own may do anything. nn.ReLU6 is none, for it is cut off above as well.
-_MODULES: dict[Any, _Function] = {
-    nn.ReLU.forward: _Function("relu", "relu", "nn.ReLU"),
-    nn.Softplus.forward: _Function("softplus", "softplus", "nn.Softplus", _SOFTPLUS),
-    modules.Softplus.forward: _Function("softplus", "softplus", "softplus.Softplus", _SOFTPLUS),
-    modules.ShiftedSoftplus.forward: _Function(
+# own may do anything.
+_MODULES: dict[Any, Spelling] = {
+    nn.ReLU.forward: Spelling("relu", "relu", "nn.ReLU"),
+    nn.Softplus.forward: Spelling("softplus", "softplus", "nn.Softplus", _SOFTPLUS),
+    modules.Softplus.forward: Spelling("softplus", "softplus", "softplus.Softplus", _SOFTPLUS),
+    modules.ShiftedSoftplus.forward: Spelling(
         "shifted_softplus", "shifted_softplus", "softplus.ShiftedSoftplus", _SHIFTED
     ),
 }
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of an activation: which one, how it is spelled, on what, and its other arguments.
-
-    A clamp is a ReLU on floating-point tensors only; else it bounds an index.
-    """
-
-    family: str
-    name: str
-    spelling: str
-    input: Any = None
-    inplace: bool = False
-    is_clamp: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
+# What is nearly ReLU, or ReLU under another name: named, and left to the user.
+for _name, _module, _parameters, _requires, _why in (
+    ("relu6", nn.ReLU6, (), {"min_val": 0, "max_val": 6}, "it ends at 6"),
+    ("hardswish", nn.Hardswish, (), {}, "it is negative between -3 and 0"),
+    ("leaky_relu", nn.LeakyReLU, ("negative_slope",), {"negative_slope": 0}, "its slope may vary"),
+    ("threshold", nn.Threshold, ("threshold", "value"), {"threshold": 0, "value": 0}, "it may jump"),
+):
+    _left = f"{_module.__name__} is no ReLU: {_why}"
+    _MODULES[_module.forward] = Spelling(
+        "relu", _name, f"nn.{_module.__name__}", requires=_requires, left=_left
+    )
+    for _home, _namespace in (("F", F), ("torch", torch)):
+        if hasattr(_namespace, _name):
+            _FUNCTIONS[getattr(_namespace, _name)] = Spelling(
+                "relu",
+                _name,
+                f"{_home}.{_name}",
+                ("input", *_parameters, "inplace"),
+                requires={name: value for name, value in _requires.items() if name in _parameters},
+                left=_left,
+            )
+# Compiled code, in which an activation is seen and not reached.
+TORCHSCRIPT = Spelling("relu", "relu", "TorchScript")
+# Code that calls one of them by its name loads one of these names.
+NAMES = {function.__name__: spelling for function, spelling in _FUNCTIONS.items()}
 
 
 def read(function: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Call | None:
     """Return what a call computes, None if it is no activation."""
-    known = _FUNCTIONS.get(function)
+    known = _known(function)
     if known is None or len(arguments) > len(known.parameters):
         return None
     bound = {**dict(zip(known.parameters, arguments, strict=False)), **keywords}
     if "input" not in bound or "out" in bound:
         return None
-    if known.is_clamp:
-        low = bound.get("min")
-        if not isinstance(low, (int, float)) or low != 0 or bound.get("max") is not None:
-            return None
     return _call(known, bound)
 
 
@@ -108,45 +140,48 @@ def read_member(member: object) -> Call | None:
     """Return what a module, or a function kept as an attribute, computes; None if no activation."""
     if isinstance(member, nn.Module):
         known = _MODULES.get(getattr(type(member), "forward", None))  # TorchScript's has none
-        names = () if known is None else (*known.parameters[1:], "inplace")
-        bound = {name: getattr(member, name) for name in names if hasattr(member, name)}
-        return None if known is None else _call(known, bound)
+        if known is None:
+            return None
+        names = (*known.parameters[1:], *known.requires, "inplace")
+        return _call(
+            known, {name: getattr(member, name) for name in names if hasattr(member, name)}
+        )
     if isinstance(member, functools.partial):
         return read(member.func, [None, *member.args], member.keywords)
-    return read(member, [None], {}) if isinstance(member, Hashable) else None
+    return read(member, [None], {})
 
 
 def is_activation(function: object) -> bool:
     """Whether a function is one of those that compute an activation, clamps included."""
-    return function in _FUNCTIONS
+    return _known(function) is not None
 
 
-def named(name: str, value: Any) -> Call | None:
-    """Return the call that loading a name may lead to, which may stand for a value."""
-    known = _FUNCTIONS.get(value) if isinstance(value, Hashable) else None
-    if known is None and name in NAMES:
-        known = NAMES[name]._replace(spelling=name)
-    return None if known is None else _call(known, {})
+def is_module_of(cls: object) -> bool:
+    """Whether it is a class of modules that may compute an activation."""
+    return isinstance(cls, type) and getattr(cls, "forward", None) in _MODULES
 
 
 def of(family: str) -> list[str]:
-    """Return the spellings of a family, those in place left out."""
+    """Return the spellings of a family that are replaced by default, those in place left out."""
     known = [*_MODULES.values(), *_FUNCTIONS.values()]
-    return [each.spelling for each in known if each.family == family and not each.inplace]
+    return [
+        each.text
+        for each in known
+        if each.family == family and not each.inplace and each.left is None
+    ]
 
 
-def family_of(spelling: str) -> str:
-    """Return the family of a function's spelling."""
-    return next(each.family for each in _FUNCTIONS.values() if each.spelling == spelling)
+def _known(function: object) -> Spelling | None:
+    try:
+        return _FUNCTIONS.get(function)
+    except TypeError:  # not hashable: a list of settings, say
+        return None
 
 
-def _call(known: _Function, bound: dict[str, Any]) -> Call:
-    return Call(
-        family=known.family,
-        name=known.name,
-        spelling=known.spelling,
-        input=bound.pop("input", None),
-        inplace=bound.pop("inplace", known.inplace) is True,
-        is_clamp=known.is_clamp,
-        options=bound,
-    )
+def _call(known: Spelling, bound: dict[str, Any]) -> Call | None:
+    for name, value in known.requires.items():
+        found = bound.get(name)
+        if found is not value and not (isinstance(found, (int, float)) and found == value):
+            return None
+    inplace = bound.pop("inplace", False) is True or known.inplace
+    return Call(known, bound.pop("input", None), inplace, bound)

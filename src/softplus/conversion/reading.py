@@ -1,0 +1,290 @@
+"""The activations in the source of a model's classes, and of the functions that they use."""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from types import FunctionType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from softplus.conversion import functions, source, spellings
+from softplus.conversion.functions import UNKNOWN, UnreadableError
+from softplus.conversion.rewriting import Key
+from softplus.conversion.source import Place
+
+_OUTSIDE = (
+    "it stands outside of the model's classes: call it in a method, or keep it as an attribute"
+)
+_UNREADABLE = (
+    "its source cannot be read (it was typed at a prompt, or changed since it was loaded): keep it "
+    "as a module, or write the class to a file"
+)
+
+
+@dataclass(frozen=True)
+class SourceCall:
+    """An activation in the source; without a key it has an obstacle to being rewritten."""
+
+    call: spellings.Call
+    place: Place
+    reached: bool
+    key: Key | None = None
+    obstacle: str | None = None
+
+
+def calls(owner: nn.Module, cls: type) -> list[SourceCall]:
+    """Return the activations in the methods of a module of a class and in the functions they use."""
+    reached = source.reached_methods(cls)
+    ways = [
+        (function, name in reached, source.method_name(cls, base, function))
+        for base, name, function in source.methods(cls)
+    ]
+    held = [(value, True, None) for value in vars(owner).values() if functions.is_users(value)]
+    found: dict[FunctionType, list[SourceCall]] = {
+        functions.innermost(function): [] for function, *_ in ways
+    }
+    # What forward reaches comes first, so that a function which it shares counts as reached.
+    waiting = [*sorted(ways, key=lambda way: not way[1]), *held]
+    seen: set[FunctionType] = set()
+    while waiting:
+        function, is_reached, method = waiting.pop(0)
+        inner = functions.innermost(function)
+        if inner in seen:
+            continue
+        seen.add(inner)
+        used = _used(inner, cls)
+        waiting += [
+            (value, is_reached, None)
+            for value in used
+            # What a model uses, and what that uses of its own package: not whole libraries.
+            if functions.is_users(value)
+            and (method or functions.package(value) == functions.package(inner))
+        ]
+        found[inner] = [
+            replace(each, reached=is_reached)
+            for each in (*_calls(owner, cls, function, method), *_scripted(inner, used))
+            # Where it cannot be replaced, a clamp is not worth a word.
+            if method or each.call.spelling.left is None
+            if is_reached or each.key is None or each.key.input
+        ]
+    return [each for some in found.values() for each in some]
+
+
+def _used(function: FunctionType, cls: type) -> list[Any]:
+    """Return what the names in a function may stand for: globals, and members of those."""
+    scope = functions.Scope(function)
+    values = [scope[name] for name in scope.names]
+    holders = [value for value in values if isinstance(value, (ModuleType, type))]
+    values += [vars(holder).get(name) for holder in holders for name in scope.names]
+    return values + [source.class_attribute(cls, name) for name in scope.names]
+
+
+def _calls(
+    owner: nn.Module, cls: type, function: FunctionType, method: str | None
+) -> Iterable[SourceCall]:
+    inner = functions.innermost(function)
+    yield from _defaults(inner)
+    try:
+        if method:
+            functions.redecorated(function, inner)
+        yield from _Reader(owner, cls, inner, method).calls
+    except UnreadableError:
+        yield from _mentions(owner, inner)
+
+
+def _defaults(function: FunctionType) -> Iterator[SourceCall]:
+    """Yield the activations that a function calls unless another one is passed to it."""
+    code = function.__code__
+    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+        call = spellings.read_member(value)
+        if call is not None:
+            place = Place(code.co_filename, code.co_firstlineno)
+            obstacle = "it is the default of a parameter: pass a module there"
+            yield SourceCall(call, place, reached=False, obstacle=obstacle)
+
+
+def _mentions(owner: nn.Module, function: FunctionType) -> Iterator[SourceCall]:
+    """Yield the activations that a function without source names, and its module does not have."""
+    scope, code = functions.Scope(function), function.__code__
+    for name in sorted(scope.names):
+        call = spellings.read(scope[name], [None], {})
+        known = call.spelling if call is not None else spellings.NAMES.get(name)
+        if known is not None and known.left is None and not hasattr(owner, name):
+            place = Place(code.co_filename, code.co_firstlineno)
+            call = spellings.Call(replace(known, text=name))
+            yield SourceCall(call, place, reached=False, obstacle=_UNREADABLE)
+
+
+def _scripted(function: FunctionType, used: list[Any]) -> Iterator[SourceCall]:
+    for value in used:
+        if isinstance(value, torch.jit.ScriptFunction) and "aten::relu" in str(value.inlined_graph):
+            call = spellings.Call(spellings.TORCHSCRIPT)
+            code = function.__code__
+            place = Place(code.co_filename, code.co_firstlineno)
+            obstacle = f"{value.name} is compiled by TorchScript: call it uncompiled"
+            yield SourceCall(call, place, reached=False, obstacle=obstacle)
+
+
+class _Reader(ast.NodeVisitor):
+    """Reads the activations in the definition of a function, a method of `owner` or not."""
+
+    def __init__(
+        self, owner: nn.Module, cls: type, function: FunctionType, method: str | None
+    ) -> None:
+        self.calls: list[SourceCall] = []
+        self._owner, self._cls, self._method = owner, cls, method
+        self._scope = functions.Scope(function)
+        self._file = function.__code__.co_filename
+        self._definition = functions.definition(function)
+        self._imports = dict(_imports(self._definition))
+        self._self = next(iter(function.__code__.co_varnames), "") if method else None
+        if method and (function.__code__.co_argcount < 1 or self._self_is_bound_again()):
+            raise UnreadableError
+        for statement in self._definition.body:
+            self.visit(statement)
+
+    def _self_is_bound_again(self) -> bool:
+        """Whether `self` may stand for another thing somewhere in the method."""
+        nodes = [node for statement in self._definition.body for node in ast.walk(statement)]
+        names = {node.arg for node in nodes if isinstance(node, ast.arg)} | {
+            node.id
+            for node in nodes
+            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
+        }
+        return self._self in names
+
+    def visit_Call(self, node: ast.Call) -> None:
+        call = self._call(node)
+        if call is None:
+            self._mention(node)
+            return
+        for child in (*node.args, *node.keywords):
+            self.visit(child)
+        is_method = isinstance(node.func, ast.Attribute) and call.input is node.func.value
+        if is_method:
+            self.visit(call.input)
+        self._add(node, call, "self" if is_method else "argument", node.func.end_lineno)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self._mention(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self._mention(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self._mention(node)
+
+    def _mention(self, node: ast.expr) -> None:
+        """Read an activation that is not called here, but passed on or given another name."""
+        is_read = isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
+        call = spellings.read_member(self._value(node)) if is_read else None
+        if call is None:
+            self.generic_visit(node)
+        else:
+            self._add(node, call, "", node.end_lineno)
+
+    def _add(self, node: ast.expr, call: spellings.Call, input: str, line: int | None) -> None:
+        place = Place(self._file, line or 0)
+        key, obstacle = None, _OUTSIDE
+        if self._method:
+            obstacle = None
+            key = Key(
+                self._method,
+                (node.end_lineno or 0) - self._definition.lineno,
+                node.end_col_offset or 0,
+                ast.unparse(node),
+                call.spelling.family,
+                input,
+            )
+        self.calls.append(SourceCall(call, place, reached=False, key=key, obstacle=obstacle))
+
+    def _call(self, node: ast.Call) -> spellings.Call | None:
+        """Return what a call computes, None if it is no activation or cannot be told."""
+        if any(isinstance(argument, ast.Starred) for argument in node.args):
+            return None
+        function = self._value(node.func)
+        if isinstance(function, (nn.Module, partial)):
+            inputs = [*node.args, *(word.value for word in node.keywords if word.arg == "input")]
+            call = spellings.read_member(function) if len(inputs) == 1 else None
+            return call and replace(call, input=inputs[0])
+        keywords = {str(word.arg): self._constant(word.value) for word in node.keywords}
+        arguments = [self._constant(argument) for argument in node.args]
+        if function is UNKNOWN and isinstance(node.func, ast.Attribute):
+            # A method of something computed here, which is a tensor unless it is self.
+            of = node.func.value
+            if self._value(of) is UNKNOWN and ast.unparse(of) != self._self:
+                function = spellings.METHODS.get(node.func.attr, UNKNOWN)
+                arguments = [of, *arguments]
+        call = spellings.read(function, arguments, keywords)
+        return call if call is not None and isinstance(call.input, ast.expr) else None
+
+    def _constant(self, node: ast.expr) -> Any:
+        """Return the number or None that an expression is known to be, else the expression."""
+        value = node.value if isinstance(node, ast.Constant) else self._value(node)
+        return value if value is None or isinstance(value, (int, float)) else node
+
+    def _value(self, node: ast.expr) -> Any:
+        """Return what an expression stands for, UNKNOWN where that is not fixed."""
+        if isinstance(node, ast.Name):
+            return self._imports.get(node.id, self._scope[node.id])
+        if isinstance(node, ast.Attribute):
+            if isinstance(node.value, ast.Name) and node.value.id == self._self:
+                return self._own(node.attr)
+            holder = self._value(node.value)
+            if isinstance(holder, (ModuleType, type)):
+                return getattr(holder, node.attr, UNKNOWN)
+            return _fields(holder).get(node.attr, UNKNOWN)
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            holder = self._value(node.value)
+            try:
+                return holder[node.slice.value] if type(holder) in (list, tuple, dict) else UNKNOWN
+            except (LookupError, TypeError):
+                return UNKNOWN
+        return self._built(node) if isinstance(node, ast.Call) else UNKNOWN
+
+    def _own(self, name: str) -> Any:
+        """Return what an attribute of self stands for, other than a site that the module holds."""
+        if name in vars(self._owner):
+            value = vars(self._owner)[name]
+            return UNKNOWN if spellings.read_member(value) else value
+        if name in vars(self._owner)["_modules"]:
+            return UNKNOWN
+        return source.class_attribute(self._cls, name)
+
+    def _built(self, node: ast.Call) -> Any:
+        """Return the module that an expression such as `nn.ReLU(inplace=True)` builds."""
+        cls = self._value(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else None
+        if not spellings.is_module_of(cls):
+            return UNKNOWN
+        arguments = [self._constant(argument) for argument in node.args]
+        keywords = {str(word.arg): self._constant(word.value) for word in node.keywords}
+        if any(isinstance(value, ast.AST) for value in (*arguments, *keywords.values())):
+            return UNKNOWN
+        try:
+            return cls(*arguments, **keywords)
+        except (TypeError, ValueError):
+            return UNKNOWN
+
+
+def _fields(holder: Any) -> dict[str, Any]:
+    """Return the attributes of a plain object, such as a dataclass, that a model holds."""
+    if isinstance(holder, (nn.Module, Tensor)):
+        return {}
+    return getattr(holder, "__dict__", {})
+
+
+def _imports(definition: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
+    """Yield the names that a function imports itself, and what they stand for."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                module = name.name if name.asname else name.name.split(".")[0]
+                yield name.asname or module, sys.modules.get(module, UNKNOWN)
+        elif isinstance(node, ast.ImportFrom):
+            holder = sys.modules.get(node.module or "")
+            for name in node.names:
+                yield name.asname or name.name, getattr(holder, name.name, UNKNOWN)

@@ -1,0 +1,84 @@
+"""A run of a model on a sample that leaves no trace, and how far two of its outputs lie apart."""
+
+import copy
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+def trial(model: nn.Module) -> nn.Module:
+    """Return the copy of a model that samples may run through, in evaluation mode."""
+    return copy.deepcopy(model).eval()
+
+
+def run(model: nn.Module, sample: Any) -> Any:
+    """Return what a model makes of a sample.
+
+    A mapping (a dict, a tokenizer's output) holds keyword arguments, a tuple (a named one too)
+    positional ones; anything else, a list for one, is the only argument. The model gets a copy, for
+    it may write into it, and runs as written: torch.compile stands aside. Whether autograd records is
+    the caller's choice, for a model may differentiate inside.
+    """
+    with _Cloning():
+        sample = copy.deepcopy(sample)
+    with _uncompiled():
+        if isinstance(sample, Mapping):
+            return model(**sample)
+        return model(*sample) if isinstance(sample, tuple) else model(sample)
+
+
+def tensors(output: Any) -> Iterator[Tensor]:
+    """Yield the floating-point tensors of an output, in whatever containers of Python they lie."""
+    if isinstance(output, Tensor):
+        if output.is_floating_point():
+            yield output
+    elif isinstance(output, Mapping):
+        yield from tensors(list(output.values()))
+    elif isinstance(output, (list, tuple)):
+        for part in output:
+            yield from tensors(part)
+
+
+def largest_difference(first: Any, second: Any) -> float | None:
+    """Return the largest difference between the floating-point tensors of two outputs.
+
+    What is equal differs by 0, infinities and NaN too; a NaN on one side alone makes it NaN, tensors
+    of different number or shape make it infinite. None where neither output has such tensors.
+    """
+    ours, theirs = list(tensors(first)), list(tensors(second))
+    if [tensor.shape for tensor in ours] != [tensor.shape for tensor in theirs]:
+        return float("inf")
+    sizes = [difference(one, other) for one, other in zip(ours, theirs, strict=True)]
+    return float(torch.tensor(sizes, dtype=torch.float64).max()) if sizes else None
+
+
+def difference(first: Tensor, second: Tensor) -> float:
+    """Return the largest difference between the elements of two tensors, as the above has it."""
+    one, other = first.detach().double().cpu(), second.detach().double().cpu()
+    same = (one == other) | (one.isnan() & other.isnan())
+    sizes = (one - other).abs().masked_fill(same, 0.0)
+    return float(sizes.max()) if sizes.numel() else 0.0
+
+
+class _Cloning(TorchFunctionMode):
+    """Has deepcopy clone tensors, which refuses those that autograd has computed."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        if func is Tensor.__deepcopy__:
+            tensor: Tensor = args[0]
+            return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        return func(*args, **(kwargs or {}))
+
+
+def _uncompiled() -> AbstractContextManager[None]:
+    # Loading the compiler takes seconds; where it is not loaded nothing is compiled.
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance

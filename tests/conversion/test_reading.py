@@ -1,0 +1,385 @@
+"""Where the code of a model may be: inherited, decorated, outside of the class, unreadable."""
+
+import copy
+import importlib
+import inspect
+import io
+import math
+import pickle
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
+from torch.nn.functional import relu as activate
+from torch.nn.utils import parametrize
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
+
+from architectures import BasicBlock, ResNet, UNet, UNetByHand, vgg
+from conversion_models import *
+from references import same
+from softplus import ShiftedSoftplus, Softplus, convert, find_sites, shifted_softplus, softplus
+
+
+# Where the code of a model may be
+
+
+class Child(Parent):
+    """Calls the forward that it overrides, and inherits the rest."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class Grandchild(Child):
+    """Overrides a method that its parents call, and calls that too."""
+
+    def encode(self, x):
+        return super().encode(x) - torch.relu(-x)
+
+
+class Replaced(Parent):
+    """Overrides a method and leaves it behind."""
+
+    def encode(self, x):
+        return x.relu()
+
+
+class Mixin:
+    """A further base."""
+
+    def encode(self, x):
+        return super().encode(x).relu()
+
+
+class Mixed(Mixin, Child):
+    """Two bases, which super() goes through in turn."""
+
+
+class Namesake(Parent):
+    """Inherits from a class of its own name."""
+
+    def forward(self, x):
+        return torch.relu(super().forward(F.relu(x)))
+
+
+Namesake.forward.__qualname__ = "Parent.forward"
+
+
+class Private(Linears):
+    """A name that its class mangles, and a closure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__hidden = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return F.relu(self.__hidden(x))
+
+
+def closed_over(shift: float) -> type[nn.Module]:
+    """Return a class inside of a function, whose variables it uses."""
+
+    class Closure(Linears):
+        def forward(self, x):
+            return F.relu(self.first(x) + shift)
+
+    return Closure
+
+
+class Decorated(Linears):
+    """A method under two decorators."""
+
+    @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)
+    def encode(self, x):
+        return F.relu(x)
+
+    def forward(self, x):
+        return self.second(self.encode(x) + self.first(x))
+
+
+class Checkpointed(Linears):
+    """Functions that backward computes once more."""
+
+    def forward(self, x):
+        x = checkpoint(lambda x: F.relu(self.first(x)), x, use_reentrant=False)
+        return checkpoint(self.encode, x, use_reentrant=False)
+
+    def encode(self, x):
+        return self.second(x.relu())
+
+
+class Property(Linears):
+    """An activation that an attribute stands for."""
+
+    @property
+    def scale(self):
+        return F.relu(self.first.bias)
+
+    def forward(self, x):
+        return self.second(x) * self.scale
+
+
+class Container(nn.Sequential):
+    """Runs its submodules in turn: a further one would run too."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+
+    def forward(self, x):
+        return F.relu(super().forward(x))
+
+
+class Children(Linears):
+    """Does so by hand."""
+
+    def forward(self, x):
+        for child in self.children():
+            x = child(x).relu()
+        return x
+
+
+CLASSES = [
+    Parent,
+    Child,
+    Grandchild,
+    Replaced,
+    Mixed,
+    Namesake,
+    Private,
+    closed_over(0.5),
+    Decorated,
+    Property,
+    Container,
+    Children,
+]
+each_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+
+
+@each_class
+def test_the_methods_of_a_class(cls):
+    model = cls()
+    converted = convert(model, TEN)
+    assert_replaced(converted, model, sample(3, 4))
+    assert isinstance(converted, cls)
+    assert type(model) is cls
+
+
+def test_what_backward_computes_once_more_is_replaced_too():
+    model, x = Checkpointed(), sample(3, 4)
+    converted = convert(model, TEN)
+    by_hand = model.second(softplus(softplus(model.first(x), 10), 10))
+    assert same(converted(x), by_hand)
+    expected = gradients(by_hand, model)
+    assert all(map(same, gradients(converted(x), converted), expected))
+
+
+def test_what_is_overridden_and_left_behind_is_no_site():
+    assert [site.spelling for site in find_sites(Replaced())] == ["x.relu()"]
+    assert [site.spelling for site in find_sites(Grandchild())] == [
+        "torch.relu",
+        "F.relu",
+        "x.relu()",
+    ]
+
+
+def test_classes_of_one_name_are_told_apart():
+    class Parent(Namesake):
+        def encode(self, x):
+            return F.relu(super().encode(x))
+
+    Parent.encode.__qualname__ = "Parent.encode"
+    assert names(Parent()) == ["relu", "relu_1", "relu_2", "relu_3"]
+
+
+def test_every_method_is_converted_and_not_forward_alone():
+    model, x = Parent(), sample(3, 4)
+    assert same(convert(model, TEN).encode(x), softplus(x, 10))
+
+
+def test_a_container_takes_no_replacement_with_parameters():
+    for cls in (Container, Children):
+        model = cls()
+        before = state_of(model)
+        with pytest.raises(ValueError, match=r"site 'relu' \(.*\) cannot take a module with"):
+            convert(model, {"relu": Softplus(learnable=True)}, inplace=True)
+        assert state_of(model) == before
+
+
+# What reading does not reach
+
+
+def helper(x):
+    """Return an activation from outside of every class."""
+    y = F.relu(x)
+    return y - x.clamp(min=0).mean()
+
+
+class Helped(Linears):
+    """Calls a function outside of it, a lambda that it keeps, and a static method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = lambda x: x.relu()
+
+    @staticmethod
+    def static(x):
+        return torch.relu(x)
+
+    def forward(self, x):
+        return self.static(self.kept(helper(self.first(x)) - 0.1) - 0.1) + x.relu()
+
+
+class Default(Linears):
+    """Calls what it is passed, or one of its own choice."""
+
+    def forward(self, x, first=F.relu, *, last=torch.relu):
+        x = first(self.first(x)) - 0.1
+        x = last(x)
+        return self.second(x.relu())
+
+
+def test_a_call_outside_of_the_classes_has_an_obstacle_and_its_line():
+    sites = find_sites(Helped())
+    assert [site.spelling for site in sites] == ["x.relu()", "relu", "F.relu", "torch.relu"]
+    assert [site.obstacle is None for site in sites] == [True, False, False, False]
+    lines, first = inspect.getsourcelines(helper)
+    assert lines[sites[2].line - first].strip() == "y = F.relu(x)"
+    with pytest.raises(ValueError, match=r"site 'relu_\d' \(.*test_reading.py:\d+\) cannot be rep"):
+        convert(Helped(), TEN)
+    converted = convert(Helped(), TEN, exclude="relu_[123]")
+    assert [site.spelling for site in converted.conversion.sites] == ["x.relu()"]
+    assert {site.left for site in converted.conversion.left} == {"exclude names it"}
+
+
+def test_the_default_of_a_parameter_has_an_obstacle():
+    sites = find_sites(Default())
+    obstacle = "it is the default of a parameter: pass a module there"
+    assert [site.obstacle for site in sites] == [obstacle, obstacle, None]
+    model, x = Default(), sample(3, 4)
+    converted = convert(model, TEN, include="relu_2")
+    first, last = Softplus(10), Softplus(10)
+    y = last(first(model.first(x)) - 0.1)
+    assert same(converted(x, first, last=last), model.second(softplus(y, 10)))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_scripted_function_has_an_obstacle():
+    scripted = torch.jit.script(scriptable)
+
+    class Scripted(Linears):
+        def forward(self, x):
+            return scripted(self.first(x))
+
+    (site,) = find_sites(Scripted())
+    assert site.spelling == "TorchScript"
+    assert "is compiled by TorchScript: call it uncompiled" in site.obstacle
+    with pytest.raises(ValueError, match="cannot be replaced: scriptable is compiled by Torch"):
+        convert(Scripted(), TEN)
+
+
+def scriptable(x: Tensor) -> Tensor:
+    """Return an activation of what a model has computed."""
+    return torch.relu(x)
+
+
+class Unreached(Linears):
+    """What forward does not lead to: of Speculative's kind in a library that generates text."""
+
+    def forward(self, x):
+        return self.inner(self.first(x).relu())
+
+    def inner(self, x):
+        return self.second(x)
+
+    def speculate(self, x, function=F.relu):
+        return helper(function(x))
+
+    def choose(self, name):
+        return {"relu": F.relu, "tanh": torch.tanh}[name]
+
+    def encode(self, x):
+        return F.relu(x)
+
+
+def test_what_forward_does_not_reach_is_no_reason_to_refuse():
+    model = Unreached()
+    converted = convert(model, TEN)
+    assert [site.spelling for site in converted.conversion.sites] == ["x.relu()", "F.relu"]
+    assert {site.left for site in converted.conversion.left} == {
+        "it cannot be replaced, and forward does not reach it"
+    }
+    assert len(converted.conversion.left) == 2
+    assert same(converted.encode(sample(3, 4)), softplus(sample(3, 4), 10))
+    assert converted.choose("relu") is F.relu
+
+
+def test_a_method_that_is_called_by_its_name_counts_as_reached():
+    class Named(Unreached):
+        def forward(self, x):
+            return getattr(self, "speculate")(x)  # noqa: B009 -- what is tested
+
+    with pytest.raises(ValueError, match="cannot be replaced: it is the default of a parameter"):
+        convert(Named(), TEN)
+
+
+def test_a_class_without_source_is_refused_where_it_names_an_activation():
+    model = typed(inspect.getsource(Straight))()
+    (site,) = find_sites(model)
+    assert (site.spelling, site.file, site.line) == ("relu", "<stdin>", 4)
+    message = r"site 'relu' \(relu, <stdin>:4\) cannot be replaced: its source cannot be read"
+    with pytest.raises(ValueError, match=message):
+        convert(model, TEN)
+
+
+def test_a_class_without_source_that_calls_its_own_modules_is_converted():
+    cls = typed(
+        """
+        class Typed(Linears):
+            def __init__(self):
+                super().__init__()
+                self.relu = nn.ReLU()
+
+            def forward(self, x):
+                return self.relu(self.first(x))
+        """
+    )
+    model, x = cls(), sample(3, 4)
+    assert same(convert(model, TEN)(x), softplus(model.first(x), 10))
+
+
+def test_what_a_library_hangs_on_every_module_is_no_code_of_a_class(monkeypatch):
+    def helper_of_a_library(self, x):
+        return F.relu(x) + sum(p.sum() for child in self.children() for p in child.parameters())
+
+    monkeypatch.setattr(nn.Module, "helper_of_a_library", helper_of_a_library, raising=False)
+    converted = convert(Parent(), {"relu": Softplus(10, learnable=True)})
+    assert [site.name for site in converted.conversion.sites] == ["relu"]
+    assert isinstance(dict(converted.named_modules())["relu"], Softplus)
+
+
+def test_a_forward_of_the_instance_is_past_its_class():
+    model = Parent()
+    model.forward = model.encode
+    with pytest.raises(ValueError, match=r"site 'relu'.*a forward of its own"):
+        convert(model, TEN)
+
+
+def test_a_source_that_is_not_what_runs_is_not_rewritten(tmp_path):
+    file = tmp_path / "edited.py"
+    text = "def forward(self, x):\n    return self.second(self.first(x).relu())\n"
+    scope = {}
+    exec(compile(text, str(file), "exec"), scope)  # noqa: S102 -- our own code
+    file.write_text(text.replace("second", "third"))
+    model = type("Edited", (Linears,), {"forward": scope["forward"]})()
+    with pytest.raises(ValueError, match="its source cannot be read"):
+        convert(model, TEN)
