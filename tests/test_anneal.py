@@ -160,9 +160,9 @@ def test_a_step_past_the_end_is_refused():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"start": 0}, ValueError, "start: beta must be a finite number other than 0"),
-        ({"start": "1"}, TypeError, "start: beta must be a number"),
-        ({"end": math.inf}, ValueError, "end: beta must be a finite number"),
+        ({"start": 0}, ValueError, "start must be a finite number other than 0"),
+        ({"start": "1"}, TypeError, "start must be a number"),
+        ({"end": math.inf}, ValueError, "end must be a finite number"),
         ({"end": -3}, ValueError, "end must be positive, got -3: for a negative beta"),
         ({"steps": 0}, ValueError, "steps must be a whole number of 1 or more, got 0"),
         ({"steps": 2.5}, TypeError, "steps must be a whole number of 1 or more, got float 2.5"),

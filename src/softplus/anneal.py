@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.overrides import TorchFunctionMode
 
-from softplus import functional
+from softplus import arguments, functional
 from softplus.conversion import classes, measure
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 
@@ -228,15 +228,7 @@ def harden(model: nn.Module, sample: Any = None, *, exclude: str | Sequence[str]
 
 def _check_schedule(start: float, end: float, steps: int, schedule: str) -> None:
     for name, beta in (("start", start), ("end", end)):
-        try:
-            functional.check_scalar_beta(beta)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{name}: {error}") from None
-        if beta < 0:
-            raise ValueError(
-                f"{name} must be positive, got {beta}: for a negative beta Softplus tends to "
-                "min(x, 0) and not to ReLU"
-            )
+        arguments.check_positive_beta(beta, name)
     if not isinstance(steps, int):
         raise TypeError(
             f"steps must be a whole number of 1 or more, got {type(steps).__name__} {steps!r}"

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
-from softplus import functional, modules
+from softplus import arguments, functional, modules
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -154,7 +154,7 @@ def looks_linear_(model: _Model, beta: float = 1.0, q: float | None = None) -> _
     Source: Balduzzi et al., The Shattered Gradients Problem, ICML 2017, for the mirrored start;
     Xiao et al., Dynamical Isometry and a Mean Field Theory of CNNs, ICML 2018, for convolutions.
     """
-    functional.check_scalar_beta(beta)
+    arguments.check_scalar_beta(beta)
     if q is None:
         q = _SHARPNESS / beta**2
     _deviation(beta, q)
@@ -172,9 +172,8 @@ def looks_linear_(model: _Model, beta: float = 1.0, q: float | None = None) -> _
 
 def _deviation(beta: float, q: float) -> float:
     """Return the standard deviation of beta·x for x of variance q, having checked both."""
-    functional.check_scalar_beta(beta)
-    if not isinstance(q, (float, int)):
-        raise TypeError(f"q must be a number, got {type(q).__name__} {q!r}")
+    arguments.check_scalar_beta(beta)
+    arguments.check_number("q", q)
     limits = torch.finfo(torch.float32)
     if not limits.tiny <= q <= limits.max:
         raise ValueError(
