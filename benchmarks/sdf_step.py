@@ -96,9 +96,8 @@ def main() -> None:
         times = timing.interleaved(steps, arguments.rounds)
     median = {name: statistics.median(seconds) for name, seconds in times.items()}
     print(f"{DEPTH} x {WIDTH}, beta = {BETA}, {arguments.points:,} points, ", end="")
-    print(
-        f"{arguments.start} start, {arguments.threads} thread(s), median of {arguments.rounds} interleaved rounds"
-    )
+    print(f"{arguments.start} start, {arguments.threads} thread(s), ", end="")
+    print(f"median of {arguments.rounds} interleaved rounds")
     for name, seconds in median.items():
         print(f"  {name:31} {seconds * 1e3:8.0f} ms a step")
     figures = [

@@ -1,9 +1,9 @@
 """Prints how many steps plain deep networks need to learn, by activation, start and depth.
 
-Fully connected networks of width 128 without normalisation or skip connections, trained with Adam on
-the 1,797 digits, until 90% of the training examples are right. The learning rate is tuned for every
-arm and depth on seeds of its own. A second task keeps the first honest: the same inputs, with labels
-that no linear network can learn, the signs of two products of principal components.
+Fully connected networks of width 128 without normalisation or skip connections, trained with Adam
+on the 1,797 digits, until 90% of the training examples are right. The learning rate is tuned for
+every arm and depth on seeds of its own. A second task keeps the first honest: the same inputs, with
+labels that no linear network can learn, the signs of two products of principal components.
 
 With `--json FILE` every run is kept there at once, and none that the file holds is made again.
 """
@@ -148,7 +148,7 @@ def is_watched(step: int) -> bool:
     return step <= 40 or step % (5 if step <= 200 else 10) == 0
 
 
-def train(task: str, arm: str, depth: int, rate: float, seed: int, limit: int) -> Run:
+def train(task: str, arm: str, depth: int, *, rate: float, seed: int, limit: int) -> Run:
     """Train until the goal or the limit."""
     torch.manual_seed(seed)
     x, y = data(task)
@@ -182,12 +182,12 @@ class Study:
         kept = json.loads(path.read_text()) if path and path.exists() else {}
         self.runs = {name: Run(**run) for name, run in kept.items()}
 
-    def run(self, task: str, arm: str, depth: int, rate: float, seed: int, limit: int) -> Run:
+    def run(self, task: str, arm: str, depth: int, *, rate: float, seed: int, limit: int) -> Run:
         """Return the run of these settings, made now or before."""
         name = f"{task} | {arm} | depth {depth} | lr {rate:g} | seed {seed}"
         found = self.runs.get(name)
         if found is None or (found.steps is None and found.limit < limit):
-            found = train(task, arm, depth, rate, seed, limit)
+            found = train(task, arm, depth, rate=rate, seed=seed, limit=limit)
             self.runs[name] = found
             if self.path:
                 kept = {key: vars(run) for key, run in self.runs.items()}
@@ -206,7 +206,8 @@ class Study:
             steps: list[float] = []
             accuracies = []
             for seed in TUNING_SEEDS:
-                run = self.run(task, arm, depth, rate, seed, int(min(limit, fewest)))
+                allowed = int(min(limit, fewest))
+                run = self.run(task, arm, depth, rate=rate, seed=seed, limit=allowed)
                 steps.append(run.steps or math.inf)
                 accuracies.append(run.accuracy)
                 if steps[-1] >= fewest and fewest < math.inf:
@@ -220,7 +221,9 @@ class Study:
     def steps(self, task: str, arm: str, depth: int, seeds: int, limit: int) -> dict[str, Any]:
         """Return the steps to the goal at the best learning rate, one figure a seed."""
         rate = self.best_rate(task, arm, depth, limit)
-        runs = [self.run(task, arm, depth, rate, seed, limit) for seed in range(seeds)]
+        runs = [
+            self.run(task, arm, depth, rate=rate, seed=seed, limit=limit) for seed in range(seeds)
+        ]
         return {"rate": rate, "steps": sorted(run.steps or math.inf for run in runs)}
 
 

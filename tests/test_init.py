@@ -491,7 +491,7 @@ REFUSED = {
     ),
     "a skip connection": (Residual, "'last' depends on .'first', 'second'."),
     "two ends": (Fork, "'two' depends on .'first'., and not on 'one' alone"),
-    "control flow": (DataDependent, "DataDependent uses its layers cannot be traced"),
+    "control flow": (DataDependent, "the calls of DataDependent cannot be traced: pass a part"),
     "a layer used twice": (Twice, "'hidden' is used twice"),
     "another parameter": (Factor, "parameter 'factor' belongs to no"),
     "a tied weight": (tied, "share a weight"),

@@ -24,13 +24,16 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.rel
 # `softplus` itself, stands on the tools: the lab and the command line may use it, nothing below.
 LAYERS = [
     {"ops"},
+    {"arguments"},
     {"functional", "modules"},
-    {"conversion", "anneal", "init", "positive", "patching"},
+    {"samples", "graph"},
+    {"conversion", "init", "positive", "patching"},
+    {"annealing", "folding", "hardening"},
     {"__init__", "__main__"},
     {"lab", "integrations"},
     {"cli"},
 ]
-FACE = 3
+FACE = 6
 
 # What only the lab and the command line may load.
 EXTRAS = ["typer", "rich", "matplotlib", "scipy", "sklearn", "jinja2", "loky", "ray", "polars"]

@@ -47,7 +47,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_of_a_sample_serves_convert_and_harden_and_stays(form):
     model, sample = Model(), FORMS[form]()
-    converted = convert(model, {"relu": Softplus(beta=50)}, sample=sample)
+    converted = convert(model, {"relu": Softplus(beta=5)}, sample=sample)
     hardened = harden(converted, sample)
     assert 0 < converted.conversion.difference < 1
     assert hardened.difference == pytest.approx(converted.conversion.difference, rel=1e-4)

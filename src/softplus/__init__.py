@@ -1,6 +1,6 @@
 """Softplus for PyTorch without its trade-offs, and the evidence for your own model."""
 
-from softplus.anneal import BetaAnnealing, harden
+from softplus.annealing import BetaAnnealing
 from softplus.conversion import convert, find_sites
 from softplus.functional import (
     inverse_softplus,
@@ -9,6 +9,7 @@ from softplus.functional import (
     softplus,
     softplus_,
 )
+from softplus.hardening import harden
 from softplus.init import calculate_gain, centering, looks_linear_
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 from softplus.patching import patch

@@ -8,23 +8,19 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
-from softplus import functional, modules
+from softplus import arguments, functional, graph, modules
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": functional.softplus,
     "shifted_softplus": functional.shifted_softplus,
 }
-_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_ACTIVATIONS = (modules.Softplus, modules.ShiftedSoftplus)
 # beta²·q of a mirrored network. At 1 its units are nearly linear and learn slowly: with 16 layers a
 # nonlinear task took 75 steps at 1, 45 at 6, 33 at 25 and 28 at 100, where Softplus is almost ReLU.
 _SHARPNESS = 25.0
 # The spacing, in ln z, of the nodes of a Gaussian mean.
 _SPACING = 0.125
 _INPUTS = "the inputs"
-# What a model may ask of a signal without reading it.
-_NO_DATA = {"size", "dim", "shape", "ndim", "device", "dtype"}
 
 
 def calculate_gain(
@@ -154,7 +150,7 @@ def looks_linear_(model: _Model, beta: float = 1.0, q: float | None = None) -> _
     Source: Balduzzi et al., The Shattered Gradients Problem, ICML 2017, for the mirrored start;
     Xiao et al., Dynamical Isometry and a Mean Field Theory of CNNs, ICML 2018, for convolutions.
     """
-    functional.check_scalar_beta(beta)
+    arguments.check_scalar_beta(beta)
     if q is None:
         q = _SHARPNESS / beta**2
     _deviation(beta, q)
@@ -172,9 +168,8 @@ def looks_linear_(model: _Model, beta: float = 1.0, q: float | None = None) -> _
 
 def _deviation(beta: float, q: float) -> float:
     """Return the standard deviation of beta·x for x of variance q, having checked both."""
-    functional.check_scalar_beta(beta)
-    if not isinstance(q, (float, int)):
-        raise TypeError(f"q must be a number, got {type(q).__name__} {q!r}")
+    arguments.check_scalar_beta(beta)
+    arguments.check_number("q", q)
     limits = torch.finfo(torch.float32)
     if not limits.tiny <= q <= limits.max:
         raise ValueError(
@@ -198,37 +193,24 @@ def _gaussian_mean(function: Callable[[Tensor], Tensor]) -> float:
     return float((weights * (function(z) + function(-z))).sum())
 
 
-def _traced(model: nn.Module) -> fx.Graph:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    try:
-        return fx.Tracer().trace(model)
-    except Exception as error:
-        raise ValueError(
-            f"the order in which {type(model).__name__} uses its layers cannot be traced: pass a "
-            f"part of it whose forward pass does not depend on values ({error})"
-        ) from error
-
-
 def _layers_in_order_of_use(model: nn.Module) -> dict[str, Any]:
     """Return the linear and convolution layers by name, each reading the one before it alone."""
     layers: dict[str, Any] = {}
     before = _INPUTS
     # The latest layers that each node depends on.
     sources: dict[fx.Node, set[str]] = {}
-    for node in _traced(model).nodes:
+    for node, module in graph.calls(model).items():
         found = {name for used in node.all_input_nodes for name in sources[used]}
         if node.op == "placeholder":
             found = {_INPUTS}
-        elif node.target in _NO_DATA or (node.target is getattr and node.args[1] in _NO_DATA):
+        elif graph.reads_no_data(node):
             found = set()
-        module = model.get_submodule(node.target) if node.op == "call_module" else None
-        if (isinstance(module, _LAYERS) or node.op == "output") and found != {before}:
+        if (isinstance(module, graph.LAYERS) or node.op == "output") and found != {before}:
             raise ValueError(
                 f"{node.target!r} depends on {sorted(found)}, and not on {before!r} alone: a "
                 "network with branches cannot be mirrored"
             )
-        if isinstance(module, _LAYERS):
+        if isinstance(module, graph.LAYERS):
             if node.target in layers:
                 raise ValueError(f"{node.target!r} is used twice: it cannot be mirrored")
             if any(used.target == before for used in node.all_input_nodes):
@@ -247,7 +229,9 @@ def _check_layers(model: nn.Module, layers: dict[str, Any]) -> None:
             "start takes two or more"
         )
     mirrored = [layer.parameters(recurse=False) for layer in layers.values()]
-    betas = [module.parameters() for module in model.modules() if isinstance(module, _ACTIVATIONS)]
+    betas = [
+        module.parameters() for module in model.modules() if isinstance(module, graph.ACTIVATIONS)
+    ]
     known = {id(parameter) for parameters in [*mirrored, *betas] for parameter in parameters}
     for name, parameter in model.named_parameters():
         if id(parameter) not in known:

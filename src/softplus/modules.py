@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import has_torch_function
 
-from softplus import functional
+from softplus import arguments, functional
 
 # The floor of a learnable beta: the smallest normal number of float16, so that neither beta nor
 # 1/beta leaves the range of any dtype.
@@ -24,17 +24,10 @@ class _WithBeta(nn.Module):
     _fixed_beta: float
 
     def _start(self, beta: float, learnable: bool, num_parameters: int) -> None:
-        functional.check_scalar_beta(beta)
-        if num_parameters < 1 or (num_parameters > 1 and not learnable):
-            raise ValueError(
-                f"num_parameters must be 1, or with learnable=True the number of channels, got "
-                f"{num_parameters} with learnable={learnable}"
-            )
-        if learnable and not beta > _BETA_FLOOR:
-            raise ValueError(
-                f"a learnable beta stays above 2^-14 = {_BETA_FLOOR:.1e}, so it must start there, "
-                f"got {beta}: use learnable=False for a fixed beta of any other value"
-            )
+        arguments.check_scalar_beta(beta)
+        arguments.check_num_parameters(num_parameters, learnable)
+        if learnable:
+            arguments.check_learnable(beta, _BETA_FLOOR)
         self.num_parameters = num_parameters
         # A float, which torch.compile turns into a variable where it changes: an int of a module it
         # takes for a constant, and compiles anew for each.
@@ -53,7 +46,7 @@ class _WithBeta(nn.Module):
 
     @beta.setter
     def beta(self, beta: float) -> None:
-        functional.check_scalar_beta(beta)
+        arguments.check_scalar_beta(beta)
         if self.raw_beta is not None:
             raise AttributeError(
                 "beta is learnable: change raw_beta, with beta = softplus(raw_beta) + 2^-14"
@@ -70,11 +63,7 @@ class _WithBeta(nn.Module):
         if tracing or has_torch_function((input,)):
             # A tracer does not tell the number of dimensions: beta goes along the last.
             return function(input.transpose(1, -1), self.beta).transpose(1, -1)
-        if input.dim() < 2 or input.shape[1] != self.num_parameters:
-            raise ValueError(
-                f"num_parameters={self.num_parameters} betas run along dimension 1 of input, which "
-                f"has shape {tuple(input.shape)}: use the size of that dimension, or 1"
-            )
+        arguments.check_channels(input, self.num_parameters)
         beta = self.beta
         if isinstance(beta, Tensor):
             beta = beta.view(-1, *[1] * (input.dim() - 2))
@@ -135,7 +124,7 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
     ) -> None:
         nn.Module.__init__(self)
         self._start(beta, learnable, num_parameters)
-        functional.check_threshold(threshold)
+        arguments.check_threshold(threshold)
         self.threshold = threshold
         self.inplace = inplace
 
@@ -187,7 +176,7 @@ class ShiftedSoftplus(_WithBeta):
     ) -> None:
         super().__init__()
         self._start(beta, learnable, num_parameters)
-        functional.check_scalar_shift(shift)
+        arguments.check_scalar_shift(shift)
         self.shift = shift
         self.inplace = inplace
 

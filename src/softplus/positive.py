@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 from torch.nn.utils import parametrize
 
-from softplus.functional import check_scalar_beta, inverse_softplus, softplus
+from softplus import arguments
+from softplus.functional import inverse_softplus, softplus
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -61,24 +62,9 @@ def register_positive(
             name, or has one that is parametrized already; a present value is NaN, infinite or not
             above the floor. The module is then unchanged.
     """
-    _check_positive_beta(beta)
-    if floor is not None and not 0 < floor < math.inf:
-        raise ValueError(
-            "floor must be a positive finite number, or None for the smallest normal number of "
-            f"the dtype, got {floor}"
-        )
-    if parametrize.is_parametrized(module, name):
-        raise ValueError(
-            f"name={name!r} is parametrized already: call "
-            f"torch.nn.utils.parametrize.remove_parametrizations(module, {name!r}) first"
-        )
-    held = [*dict(module.named_parameters(recurse=False))]
-    held += [*dict(module.named_buffers(recurse=False))]
-    if name not in held:
-        raise ValueError(
-            f"name={name!r} is neither a parameter nor a buffer of this {type(module).__name__}, "
-            f"which has {', '.join(held) or 'none of its own'}"
-        )
+    arguments.check_positive_beta(beta)
+    arguments.check_positive_floor(floor)
+    arguments.check_holds(module, name)
     parametrize.register_parametrization(module, name, _Positive(beta, floor or 0.0))
     return module
 
@@ -164,9 +150,8 @@ class SoftplusTransform(Transform):
     sign = +1
 
     def __init__(self, beta: float = 1.0, floor: float = 0.0, cache_size: int = 0) -> None:
-        _check_positive_beta(beta)
-        if not 0 <= floor < math.inf:
-            raise ValueError(f"floor must be 0 or a positive finite number, got {floor}")
+        arguments.check_positive_beta(beta)
+        arguments.check_floor(floor)
         super().__init__(cache_size=cache_size)
         self.beta = beta
         self.floor = floor
@@ -201,12 +186,6 @@ class SoftplusTransform(Transform):
 
     def __repr__(self) -> str:
         return f"SoftplusTransform(beta={self.beta}, floor={self.floor})"
-
-
-def _check_positive_beta(beta: float) -> None:
-    check_scalar_beta(beta)
-    if beta < 0:
-        raise ValueError(f"beta must be positive, got {beta}: with a negative one y is negative")
 
 
 def _widened(tensor: Tensor) -> Tensor:

@@ -72,7 +72,8 @@ class _Cloning(TorchFunctionMode):
         del types
         if func is Tensor.__deepcopy__:
             tensor: Tensor = args[0]
-            return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+            copied = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+            return copied if tensor.is_leaf else copied.clone()
         return func(*args, **(kwargs or {}))
 
 

@@ -1,32 +1,16 @@
 """`convert`: which sites, by which replacement, and what it refuses."""
 
-import copy
-import importlib
-import inspect
-import io
 import math
-import pickle
-import re
-import sys
-import textwrap
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
-from torch.nn.functional import relu as activate
-from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
-from torch.utils.checkpoint import checkpoint
 
-from architectures import BasicBlock, ResNet, UNet, UNetByHand, vgg
-from conversion_models import *
+from architectures import ResNet, UNet, vgg
+from conversion_models import TEN, Linears, Straight, exactly, names, sample, state_of
 from references import same
-from softplus import ShiftedSoftplus, Softplus, convert, find_sites, shifted_softplus, softplus
+from softplus import ShiftedSoftplus, Softplus, convert, find_sites, softplus
 
 
 def test_patterns():
@@ -206,12 +190,24 @@ def test_torchscript_is_no_site_that_can_be_replaced():
 @pytest.mark.parametrize(
     ("replacements", "error", "message"),
     [
-        ({}, TypeError, "replacements must be a mapping such as {'relu': Softplus()} or {nn.ReLU: Softplus}, got"),
+        (
+            {},
+            TypeError,
+            "replacements must be a mapping such as {'relu': Softplus()} or {nn.ReLU: Softplus}, got",
+        ),
         (Softplus(), TypeError, "replacements must be a mapping such as"),
-        ({"gelu": Softplus()}, ValueError, "a key of replacements must be 'relu' (or nn.ReLU), 'sof"),
+        (
+            {"gelu": Softplus()},
+            ValueError,
+            "a key of replacements must be 'relu' (or nn.ReLU), 'sof",
+        ),
         ({nn.ReLU6: Softplus()}, ValueError, "a key of replacements must be 'relu' (or nn.R"),
         ({"ReLU": Softplus()}, ValueError, "a key of replacements must be 'relu' (or nn.R"),
-        ({"relu": Softplus(), nn.ReLU: Softplus()}, ValueError, "replacements have 'relu' twice, under"),
+        (
+            {"relu": Softplus(), nn.ReLU: Softplus()},
+            ValueError,
+            "replacements have 'relu' twice, under",
+        ),
         ({"relu": F.softplus}, TypeError, "the replacement of 'relu' must be a torch.nn.Module"),
         ({"relu": "softplus"}, TypeError, "the replacement of 'relu' must be a torch.nn.Module"),
         ({"relu": nn.Linear}, TypeError, "the replacement of 'relu' is a class that needs"),

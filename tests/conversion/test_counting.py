@@ -63,7 +63,9 @@ def test_a_replacement_may_compute_a_relu_itself():
         def forward(self, x):
             return F.relu(x) + 1
 
-    converted = convert(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), {"relu": Own()}, sample=sample(4))
+    converted = convert(
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU()), {"relu": Own()}, sample=sample(4)
+    )
     assert converted.conversion.left == ()
 
 
@@ -98,7 +100,9 @@ def test_where_nothing_is_found_the_sample_shows_what_there_is():
         def table(self):
             return {name: getattr(F, "re" + "lu") for name in "r"}
 
-    with pytest.raises(ValueError, match=r"On the sample it computes: '' \(aten.relu.default, ") as no:
+    with pytest.raises(
+        ValueError, match=r"On the sample it computes: '' \(aten.relu.default, "
+    ) as no:
         convert(Model(), TEN, sample=sample(3, 4))
     assert "pass sample" not in str(no.value)
     with pytest.raises(ValueError, match="With sample=, a run shows what reading does not"):

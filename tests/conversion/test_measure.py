@@ -1,33 +1,14 @@
 """Betas from a tolerance, and the differences on a sample."""
 
-import copy
-import importlib
-import inspect
-import io
 import math
-import pickle
-import re
-import sys
-import textwrap
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
-from torch.nn.functional import relu as activate
-from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
-from torch.utils.checkpoint import checkpoint
 
-from architectures import BasicBlock, ResNet, UNet, UNetByHand, vgg
-from conversion_models import *
-from references import same
-from softplus import ShiftedSoftplus, Softplus, convert, find_sites, shifted_softplus, softplus
-
+from conversion_models import TEN, Linears, Straight, sample, state_of
+from softplus import ShiftedSoftplus, Softplus, convert, shifted_softplus, softplus
 
 # The smallest beta within a tolerance
 
@@ -120,5 +101,3 @@ def test_extreme_samples():
         nn.Sequential(nn.ReLU()).half(), {"relu": Softplus}, sample=x.half(), tolerance=0.1
     ).conversion
     assert 0.099 < conversion.difference <= 0.1
-
-

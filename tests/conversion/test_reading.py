@@ -1,33 +1,27 @@
 """Where the code of a model may be: inherited, decorated, outside of the class, unreadable."""
 
-import copy
-import importlib
 import inspect
-import io
-import math
-import pickle
-import re
-import sys
-import textwrap
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
-from torch.nn.functional import relu as activate
-from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
-from architectures import BasicBlock, ResNet, UNet, UNetByHand, vgg
-from conversion_models import *
+from conversion_models import (
+    TEN,
+    Linears,
+    Parent,
+    Straight,
+    assert_replaced,
+    gradients,
+    names,
+    sample,
+    state_of,
+    typed,
+)
 from references import same
-from softplus import ShiftedSoftplus, Softplus, convert, find_sites, shifted_softplus, softplus
-
+from softplus import Softplus, convert, find_sites, softplus
 
 # Where the code of a model may be
 

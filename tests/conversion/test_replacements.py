@@ -1,33 +1,24 @@
 """Replacements at their sites: as built by hand, everything else as before, and undone."""
 
-import copy
-import importlib
-import inspect
-import io
-import math
-import pickle
-import re
-import sys
-import textwrap
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
-from torch.nn.functional import relu as activate
-from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
-from torch.utils.checkpoint import checkpoint
 
-from architectures import BasicBlock, ResNet, UNet, UNetByHand, vgg
-from conversion_models import *
+from architectures import ResNet, UNet, UNetByHand, vgg
+from conversion_models import (
+    TEN,
+    Branches,
+    Parent,
+    Straight,
+    exactly,
+    gradients,
+    names,
+    sample,
+    state_of,
+    transformer,
+)
 from references import same
-from softplus import ShiftedSoftplus, Softplus, convert, find_sites, shifted_softplus, softplus
-
+from softplus import ShiftedSoftplus, Softplus, convert, find_sites, softplus
 
 # Against the same networks built by hand
 
@@ -205,5 +196,3 @@ def test_converted_twice_and_reverted_twice():
 def test_a_copy_has_nothing_to_revert():
     with pytest.raises(RuntimeError, match=exactly("there is nothing to revert: the model is a")):
         convert(Straight(), TEN).conversion.revert()
-
-

@@ -1,16 +1,9 @@
 """The sites that a model holds: modules, functions kept as attributes, and their places."""
 
 import copy
-import importlib
 import inspect
-import io
-import math
 import pickle
-import re
-import sys
-import textwrap
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,16 +11,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
-from torch.nn.functional import relu as activate
 from torch.nn.utils import parametrize
-from torch.overrides import TorchFunctionMode
-from torch.utils.checkpoint import checkpoint
 
-from architectures import BasicBlock, ResNet, UNet, UNetByHand, vgg
-from conversion_models import *
+from architectures import BasicBlock, ResNet
+from conversion_models import (
+    TEN,
+    Linears,
+    assert_replaced,
+    exactly,
+    names,
+    sample,
+    state_of,
+    transformer,
+)
 from references import same
-from softplus import ShiftedSoftplus, Softplus, convert, find_sites, shifted_softplus, softplus
-
+from softplus import Softplus, convert, find_sites, softplus
 
 # Modules, and one module at several places
 
@@ -101,7 +99,9 @@ def test_a_module_outside_of_the_models_modules():
     ]
     before = state_of(model)
     converted = convert(model, {"relu": Softplus(10, learnable=True)}, sample=x)
-    assert len({parameter for name, parameter in converted.named_parameters() if "beta" in name}) == 6
+    assert (
+        len({parameter for name, parameter in converted.named_parameters() if "beta" in name}) == 6
+    )
     assert converted.conversion.left == ()
     assert state_of(model) == before
     assert type(model.kept[0]) is nn.ReLU

@@ -65,13 +65,15 @@ def build(
         module = InPlace(module)
     module.train(owner.training)
     if found.kind is Kind.MODULE:
-        # The very dicts of hooks: a handle that the user holds goes on removing its hook.
-        original = vars(model.get_submodule(found.name))
-        vars(module).update(
-            {key: hooks for key, hooks in original.items() if "hook" in key and hooks}
-        )
+        take_hooks(module, model.get_submodule(found.name))
     parameter = next(owner.parameters(), next(model.parameters(), None))
     return module if parameter is None else module.to(parameter.device)
+
+
+def take_hooks(module: nn.Module, original: nn.Module) -> None:
+    """Give a module the hooks of another, whose handles go on removing them."""
+    hooks = {key: value for key, value in vars(original).items() if "hook" in key and value}
+    vars(module).update(hooks)
 
 
 def install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[Change]:

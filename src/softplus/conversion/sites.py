@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from softplus import arguments
 from softplus.conversion import classes, reading, source, spellings
 from softplus.conversion.rewriting import Key
 
@@ -78,11 +79,16 @@ class Found:
     def site(self) -> Site:
         """What the user sees of it."""
         left = self.call.spelling.left
-        if "parametrizations" in self.owner.split("."):
+        if in_parametrization(self.owner):
             left = "it is part of a parametrization, which is no activation"
         file, line = self.place or (None, None)
         spelling = self.call.spelling
         return Site(self.name, spelling.family, spelling.text, file, line, left, self.obstacle)
+
+
+def in_parametrization(path: str) -> bool:
+    """Whether a module of that path makes a parameter, and so is no activation."""
+    return "parametrizations" in path.split(".")
 
 
 def find_sites(model: nn.Module) -> list[Site]:
@@ -111,8 +117,7 @@ def find_sites(model: nn.Module) -> list[Site]:
 
 def find(model: nn.Module) -> list[Found]:
     """Return the sites of a model, and what replacing them takes."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    arguments.check_model(model)
     found = [
         replace(each, obstacle="it is the model itself: use the replacement in its place")
         for each in _held(model, "", [("", model)])

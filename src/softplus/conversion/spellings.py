@@ -103,7 +103,13 @@ for _name, _module, _parameters, _requires, _why in (
     ("relu6", nn.ReLU6, (), {"min_val": 0, "max_val": 6}, "it ends at 6"),
     ("hardswish", nn.Hardswish, (), {}, "it is negative between -3 and 0"),
     ("leaky_relu", nn.LeakyReLU, ("negative_slope",), {"negative_slope": 0}, "its slope may vary"),
-    ("threshold", nn.Threshold, ("threshold", "value"), {"threshold": 0, "value": 0}, "it may jump"),
+    (
+        "threshold",
+        nn.Threshold,
+        ("threshold", "value"),
+        {"threshold": 0, "value": 0},
+        "it may jump",
+    ),
 ):
     _left = f"{_module.__name__} is no ReLU: {_why}"
     _MODULES[_module.forward] = Spelling(

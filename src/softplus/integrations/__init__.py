@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from softplus.anneal import BetaAnnealing
+from softplus.annealing import BetaAnnealing
 
 
 class AnnealingByCount:

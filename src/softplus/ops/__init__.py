@@ -1,1 +1,1 @@
-"""The operator: the definition that everything else is held against."""
+"""The operator: its definition in plain torch, its kernels, and what serves which call."""

@@ -16,7 +16,7 @@ Autograd differentiates these lines, to any order, so they are chosen for their 
 - No branch computes an inf or NaN that ``where`` would have to hide: its zero gradient times inf
   would be NaN.
 
-Half types compute in float32 and round once. Inputs are taken as valid: ``softplus.functional``
+Half types compute in float32 and round once. Inputs are taken as valid: ``softplus.arguments``
 checks them.
 """
 
