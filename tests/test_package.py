@@ -27,13 +27,14 @@ LAYERS = [
     {"arguments"},
     {"functional", "modules"},
     {"samples", "graph"},
+    {"rewriting"},
     {"conversion", "init", "positive", "patching"},
     {"annealing", "folding", "hardening"},
     {"__init__", "__main__"},
     {"lab", "integrations"},
     {"cli"},
 ]
-FACE = 6
+FACE = 7
 
 # What only the lab and the command line may load.
 EXTRAS = ["typer", "rich", "matplotlib", "scipy", "sklearn", "jinja2", "loky", "ray", "polars"]

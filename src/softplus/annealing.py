@@ -8,7 +8,6 @@ from torch import nn
 
 from softplus import arguments
 from softplus.conversion.selection import Patterns, softplus_modules
-from softplus.modules import Softplus
 
 
 def _linear(start: float, end: float, done: float) -> float:
@@ -26,6 +25,7 @@ _SCHEDULES: dict[str, Callable[[float, float, float], float]] = {
 class BetaAnnealing:
     """Moves the beta of a model's Softplus modules from start to end while it trains.
 
+    >>> from softplus import Softplus
     >>> model = nn.Sequential(nn.Linear(4, 8), Softplus(), nn.Linear(8, 1))
     >>> annealing = BetaAnnealing(model, start=1, end=100, steps=2)
     >>> model[1].beta

@@ -9,10 +9,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from softplus import folding, functional, samples
-from softplus.conversion import classes, sites
+from softplus.conversion import finding, sites
 from softplus.conversion.replacements import build, take_hooks
 from softplus.conversion.selection import Patterns, Selection, matched, softplus_modules
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
+from softplus.rewriting import classes
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _KINDS = (nn.Softplus, Softplus, ShiftedSoftplus)
@@ -23,6 +24,7 @@ def harden(
 ) -> _Model:
     """Return a copy of the model with an exact `torch.nn.ReLU` for every Softplus module.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 8), Softplus(beta=1000), nn.Linear(8, 1))
     >>> hardened = harden(model, sample=torch.randn(64, 4))
     >>> hardened
@@ -37,7 +39,8 @@ def harden(
     Softplus lies above ReLU, by ln2/beta at 0 and by less elsewhere: that bounds what each
     activation changes. What the network makes of it is measured: `.difference` of the result is
     the largest absolute difference between the outputs of the two models on the sample, both in
-    evaluation mode, as in `convert`; without a sample it is None. Anneal beta first, with `BetaAnnealing`.
+    evaluation mode, as in `convert`; without a sample it is None. Anneal beta first, with
+    `BetaAnnealing`.
 
     Nothing of this package is left: the result saves, loads, exports and runs without it. The
     model itself stays as it is. Found are the modules that `BetaAnnealing` finds; PyTorch's
@@ -54,7 +57,7 @@ def harden(
     Args:
         model: The model to harden.
         sample: What to measure on, as in `convert`.
-        include: As in `convert`: patterns for the names of activations, or of modules that hold them.
+        include: As in `convert`: patterns for the names of activations, or of modules around them.
         exclude: Patterns for what stays as it is, of this package or not.
 
     Raises:
@@ -77,7 +80,7 @@ def harden(
     staying = matched(hardened, excluded)
     if include is not None:
         staying |= {module for module in hardened.modules() if isinstance(module, _KINDS)}
-    found = sites.find(hardened)
+    found = finding.find(hardened)
     relus = {
         hardened.get_submodule(each.name): build(nn.ReLU, each, hardened)
         for each in found

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
-from softplus import arguments, functional, graph, modules
+from softplus import arguments, functional, graph
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -81,7 +81,8 @@ def centering(beta: float = 1.0, q: float = 1.0) -> float:
 
     >>> round(centering(), 4)
     0.8061
-    >>> activation = modules.ShiftedSoftplus(beta=1.0, shift=centering(beta=1.0, q=25.0))
+    >>> from softplus import ShiftedSoftplus
+    >>> activation = ShiftedSoftplus(beta=1.0, shift=centering(beta=1.0, q=25.0))
     >>> round(activation(5 * torch.randn(100_000)).mean().abs().item(), 1)
     0.0
 
@@ -103,8 +104,9 @@ def centering(beta: float = 1.0, q: float = 1.0) -> float:
 def looks_linear_(model: _Model, beta: float = 1.0, q: float | None = None) -> _Model:
     r"""Start a plain feed-forward network as an exact linear isometry, however deep it is.
 
-    >>> hidden = [part for _ in range(63) for part in (modules.Softplus(), nn.Linear(128, 128))]
-    >>> model = nn.Sequential(nn.Linear(64, 128), *hidden, modules.Softplus(), nn.Linear(128, 64))
+    >>> from softplus import Softplus
+    >>> hidden = [part for _ in range(63) for part in (Softplus(), nn.Linear(128, 128))]
+    >>> model = nn.Sequential(nn.Linear(64, 128), *hidden, Softplus(), nn.Linear(128, 64))
     >>> x = torch.randn(10, 64)
     >>> y = looks_linear_(model)(x)
     >>> torch.allclose(y.norm(dim=1), x.norm(dim=1), rtol=1e-4)
@@ -211,12 +213,13 @@ def _layers_in_order_of_use(model: nn.Module) -> dict[str, Any]:
                 "network with branches cannot be mirrored"
             )
         if isinstance(module, graph.LAYERS):
-            if node.target in layers:
+            name = str(node.target)
+            if name in layers:
                 raise ValueError(f"{node.target!r} is used twice: it cannot be mirrored")
             if any(used.target == before for used in node.all_input_nodes):
                 raise ValueError(f"no activation stands between {before!r} and {node.target!r}")
-            layers[node.target] = module
-            before = node.target
+            layers[name] = module
+            before = name
             found = {before}
         sources[node] = found
     return layers

@@ -20,9 +20,9 @@ def run(model: nn.Module, sample: Any) -> Any:
     """Return what a model makes of a sample.
 
     A mapping (a dict, a tokenizer's output) holds keyword arguments, a tuple (a named one too)
-    positional ones; anything else, a list for one, is the only argument. The model gets a copy, for
-    it may write into it, and runs as written: torch.compile stands aside. Whether autograd records is
-    the caller's choice, for a model may differentiate inside.
+    positional ones; anything else, a list for one, is the only argument. The model gets a copy,
+    for it may write into it, and runs as written: torch.compile stands aside. Whether autograd
+    records is the caller's choice, for a model may differentiate inside.
     """
     with _Cloning():
         sample = copy.deepcopy(sample)
@@ -47,8 +47,8 @@ def tensors(output: Any) -> Iterator[Tensor]:
 def largest_difference(first: Any, second: Any) -> float | None:
     """Return the largest difference between the floating-point tensors of two outputs.
 
-    What is equal differs by 0, infinities and NaN too; a NaN on one side alone makes it NaN, tensors
-    of different number or shape make it infinite. None where neither output has such tensors.
+    What is equal differs by 0, infinities and NaN too; a NaN on one side alone makes it NaN; other
+    numbers or shapes of tensors make it infinite. None where neither output has such tensors.
     """
     ours, theirs = list(tensors(first)), list(tensors(second))
     if [tensor.shape for tensor in ours] != [tensor.shape for tensor in theirs]:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Never, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from softplus import functional, samples
-from softplus.conversion import counting, measure, sites, spellings
+from softplus.conversion import counting, finding, measure, spellings
 from softplus.conversion.replacements import Change, build, install, undo
 from softplus.conversion.selection import Patterns, select
 from softplus.conversion.sites import Found, Kind, Site
@@ -33,10 +33,10 @@ class Conversion:
             replaced, on what it receives when the converted model runs on the sample. A site that
             the sample does not reach has none.
         difference: The largest difference between the outputs for the sample before and after:
-            infinite where their shapes differ, None without a sample and without numbers to compare.
-        left: What was not replaced, each with the reason in its own `left`: the other sites and, with
-            a sample, the activations that the converted model still computed on it, with the module
-            whose code does, the operator and the line; clamps come last.
+            infinite where their shapes differ; None without a sample or without numbers.
+        left: What was not replaced, each with the reason in its own `left`: the other sites and,
+            with a sample, what the converted model still computed on it, with the module whose code
+            does, the operator and the line; clamps come last.
     """
 
     sites: tuple[Site, ...]
@@ -71,10 +71,10 @@ class Conversion:
         self._model = None
 
 
-def convert(  # noqa: PLR0914 -- what each step makes has a name
+def convert(
     model: _Model,
     replacements: Mapping[str | type[nn.Module], Replacement],
-    *misplaced: NoReturn,
+    *misplaced: Never,
     inplace: bool = False,
     include: Patterns = None,
     exclude: Patterns = None,
@@ -110,8 +110,8 @@ def convert(  # noqa: PLR0914 -- what each step makes has a name
         exclude: Patterns for what stays.
         tolerance: Give each site the smallest beta with which its output differs from ReLU's by at
             most this, in units of the output, on what the site receives when the converted model
-            runs on the sample. ln2/tolerance is enough for every input, and is what a site gets that
-            the sample does not reach; no beta is below a thousandth of it.
+            runs on the sample. ln2/tolerance is enough for every input, and is for a site that the
+            sample does not reach; no beta is below a thousandth of it.
         sample: An input, a tuple of arguments (a named one too) or a mapping of keyword arguments.
             Copies of the model run on copies of it, in eval mode: to count what still computes an
             activation, and to measure the differences.
@@ -125,15 +125,15 @@ def convert(  # noqa: PLR0914 -- what each step makes has a name
     Raises:
         TypeError: `model` is no module, or a replacement neither a module nor a class of modules
             that is built without arguments.
-        ValueError: No site is found, a pattern matches nothing, a site that forward may reach cannot
-            be replaced, or the arguments contradict each other. The model is unchanged then.
+        ValueError: No site is found, a pattern matches nothing, a site that forward may reach
+            cannot be replaced, or arguments contradict each other. The model is then unchanged.
     """
     if misplaced:
         raise TypeError(
             "convert takes a model and a mapping, such as convert(model, {nn.ReLU: Softplus}), and "
             f"the rest by name; got {len(misplaced)} more"
         )
-    found = sites.find(model)
+    found = finding.find(model)
     if type(getattr(model, "conversion", None)) not in {Conversion, type(None)}:
         raise ValueError(
             "model has an attribute `conversion` of its own, where the record of the conversion "
@@ -143,13 +143,13 @@ def convert(  # noqa: PLR0914 -- what each step makes has a name
     _check_tolerance(tolerance, sample, values)
     found = [each for each in found if not _is_there(model, each, values)]
     chosen, left = select(model, found, include, exclude)
-    _check_found(model, values, chosen, left, sample, is_default=include is exclude is None)
+    missing = values.keys() - {each.family for each in chosen}
+    if missing and (not chosen or include is exclude is None):
+        raise ValueError(_nothing_found(model, min(missing), left, sample))
 
     def converted(target: nn.Module) -> tuple[dict[str, nn.Module], list[Change]]:
         modules = {
-            each.name: build(
-                values[each.call.spelling.family], each, target, keep_inplace=keep_inplace
-            )
+            each.name: build(values[each.family], each, target, keep_inplace=keep_inplace)
             for each in chosen
         }
         return modules, install(target, [(each, modules[each.name]) for each in chosen])
@@ -188,8 +188,8 @@ def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[s
     """Return the replacements by family, checked."""
     if not isinstance(replacements, Mapping) or not replacements:
         raise TypeError(
-            "replacements must be a mapping such as {'relu': Softplus()} or {nn.ReLU: Softplus}, got "
-            f"{replacements!r}"
+            "replacements must be a mapping such as {'relu': Softplus()} or {nn.ReLU: Softplus}, "
+            f"got {replacements!r}"
         )
     values: dict[str, Replacement] = {}
     for key, value in replacements.items():
@@ -246,49 +246,29 @@ def _check_tolerance(
             )
 
 
-def _check_found(
-    model: nn.Module,
-    values: Mapping[str, Replacement],
-    chosen: list[Found],
-    left: list[Site],
-    sample: Any,
-    *,
-    is_default: bool,
-) -> None:
-    """Raise unless there is something to replace, of each family where the user chose no sites."""
-    if not is_default and chosen:
-        return
-    if not is_default and left:
-        names = ", ".join(site.name for site in left)
-        raise ValueError(f"include and exclude leave none of the sites {names}")
-    for family in values:
-        if any(each.call.spelling.family == family for each in chosen):
-            continue
-        message = (
-            f"no {family} to replace was found in {type(model).__name__}; looked for "
-            f"{', '.join(spellings.of(family))}, as modules, as function attributes and in the "
-            "source of its classes"
-        )
-        hints = [f"{site}: {site.left}" for site in left if site.family == family]
-        if hints:
-            message += f". Left, for include to name: {_some(hints)}"
-        if sample is None:
-            message += ". With sample=, a run shows what reading does not"
-        else:
-            seen = counting.remaining(samples.trial(model), sample, [family])
-            hints = [f"{site}: {site.left}" for site in seen]
-            message += f". On the sample it computes: {_some(hints) or 'none'}"
-        raise ValueError(message)
+def _nothing_found(model: nn.Module, family: str, left: list[Site], sample: Any) -> str:
+    """Return what was looked for in vain, and what there is instead."""
+    hints = _some([site for site in left if site.family == family])
+    if sample is None:
+        advice = "With sample=, a run shows what reading does not"
+    else:
+        seen = counting.remaining(samples.trial(model), sample, [family])
+        advice = f"On the sample it computes: {_some(seen) or 'none'}"
+    return (
+        f"no {family} to replace was found in {type(model).__name__}; looked for "
+        f"{', '.join(spellings.of(family))}, as modules, as function attributes and in the source "
+        f"of its classes. {hints and f'Left, for include to name: {hints}. '}{advice}"
+    )
 
 
-def _some(hints: list[str]) -> str:
-    more = len(hints) - 5
-    return "; ".join(hints[:5]) + (f"; and {more} more" if more > 0 else "")
+def _some(sites: list[Site]) -> str:
+    more = [f"and {len(sites) - 5} more"] if len(sites) > 5 else []
+    return "; ".join([*(f"{site}: {site.left}" for site in sites[:5]), *more])
 
 
 def _is_there(model: nn.Module, found: Found, values: Mapping[str, Replacement]) -> bool:
     """Whether a site is none of those asked for, or has what a class would put there."""
-    value = values.get(found.call.spelling.family)
+    value = values.get(found.family)
     if value is None:
         return True
     if not isinstance(value, type):

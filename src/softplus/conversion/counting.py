@@ -1,8 +1,9 @@
-"""What a run still computes: the activations that PyTorch dispatches, counted with where they are."""
+"""What a run still computes: the activations that PyTorch dispatches, and where they are."""
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+import traceback
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,17 +15,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from softplus import samples
 from softplus.conversion.sites import Found, Kind, Site
-from softplus.conversion.source import Place
-from softplus.ops import definition
+from softplus.rewriting.methods import Place
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
-_OURS = f"{Path(definition.__file__).parents[1]}{os.sep}"
+_OURS = f"{Path(samples.__file__).parent}{os.sep}"
+_READING = "reading does not find it: keep it as an attribute of its module, or call it in a method"
 _ADVICE = {
-    "relu": "reading does not find it: keep it as an attribute of its module, or call it in a method",
-    "softplus": "reading does not find it: run the model under softplus.patch(), keep it as an "
-    "attribute of its module, or call it in a method",
-    "clamp": "a clamp at zero, which is seldom an activation: where it is one, call it in a method "
-    "and name it in include",
+    "relu": _READING,
+    "softplus": f"{_READING}, or run the model under softplus.patch()",
+    "clamp": "a clamp at zero, seldom an activation: where it is one, name it in include",
 }
 
 
@@ -34,15 +33,15 @@ class _Counted:
 
     family: str
     operator: str
-    modules: tuple[nn.Module, ...]
-    places: tuple[Place, ...]
+    modules: list[nn.Module]
+    places: list[Place]
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch registers modes
     """Collects the activations that run under it, but for those inside of this package."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counted: list[_Counted] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -50,11 +49,11 @@ class _Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         family = _family(func, args, kwargs)
         if family is not None:
-            frames = list(_frames(sys._getframe(1)))  # noqa: SLF001 -- inspect.stack does so too
-            files = [frame.f_code.co_filename for frame in frames]
-            if not any(file.startswith(_OURS) for file in _until_user(files)):
-                places = tuple(map(Place, files, (frame.f_lineno for frame in frames)))
-                modules = tuple(filter(None, map(_self_of, frames)))
+            stack = [*traceback.walk_stack(sys._getframe(1))]  # noqa: SLF001 -- inspect does so too
+            places = [Place(frame.f_code.co_filename, line) for frame, line in stack]
+            callers = (place.file for place in places if not place.file.startswith(_TORCH))
+            if not next(callers, "").startswith(_OURS):
+                modules = [*filter(None, (_self_of(frame) for frame, _ in stack))]
                 self.counted.append(_Counted(family, str(func), modules, places))
         return func(*args, **kwargs)
 
@@ -74,19 +73,18 @@ def remaining(
     with _Counter() as counter:
         samples.run(model, sample)
     paths = {module: path for path, module in model.named_modules()}
-    wanted = {*families, *(["clamp"] if "relu" in families else [])}
+    names = {each.name for each in replaced}
     sites: dict[Site, None] = {}
     for each in counter.counted:
+        family = "relu" if each.family == "clamp" else each.family
         chain = [paths[module] for module in each.modules if module in paths]
-        if each.family not in wanted or any(_explains(one, chain, each) for one in known):
-            continue
-        if any(one.name in chain for one in replaced):
+        explained = any(_explains(one, chain, each) for one in known)
+        if family not in families or explained or not names.isdisjoint(chain):
             continue
         users = (place for place in each.places if not place.file.startswith((_TORCH, _OURS)))
         file, line = next(users, (None, None))
-        name = chain[0] if chain else ""
-        family = "relu" if each.family == "clamp" else each.family
-        sites[Site(name, family, each.operator, file, line, _ADVICE[each.family])] = None
+        site = Site(next(iter(chain), ""), family, each.operator, file, line, _ADVICE[each.family])
+        sites[site] = None
     return sorted(sites, key=lambda site: site.left == _ADVICE["clamp"])
 
 
@@ -97,7 +95,7 @@ def _explains(found: Found, chain: list[str], counted: _Counted) -> bool:
     return (found.name if found.kind is Kind.MODULE else found.owner) in chain
 
 
-def _family(func: Callable[..., Any], args: Any, kwargs: Any) -> str | None:
+def _family(func: Any, args: Any, kwargs: Any) -> str | None:
     """Return what an operator computes: "relu", fused ones too, "softplus", "clamp" or nothing."""
     name = str(func).split(".")[1].rstrip("_")
     words = name.split("_")
@@ -115,20 +113,6 @@ def _family(func: Callable[..., Any], args: Any, kwargs: Any) -> str | None:
         is_zero = isinstance(low, (int, float)) and low == 0 and high is None
         return "clamp" if is_zero and args[0].is_floating_point() else None
     return None
-
-
-def _until_user(files: list[str]) -> Iterator[str]:
-    """Yield the files on the way to the user's code."""
-    for file in files:
-        yield file
-        if not file.startswith((_TORCH, _OURS)):
-            return
-
-
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
 
 
 def _self_of(frame: FrameType) -> nn.Module | None:

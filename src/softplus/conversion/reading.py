@@ -3,7 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from softplus.conversion import functions, source, spellings
-from softplus.conversion.functions import UNKNOWN, UnreadableError
-from softplus.conversion.rewriting import Key
-from softplus.conversion.source import Place
+from softplus.conversion import spellings
+from softplus.conversion.sites import Found, Kind
+from softplus.conversion.spellings import Call
+from softplus.rewriting import functions, methods
+from softplus.rewriting.expressions import Key
+from softplus.rewriting.functions import UNKNOWN, UnreadableError
+from softplus.rewriting.methods import Place
 
 _OUTSIDE = (
     "it stands outside of the model's classes: call it in a method, or keep it as an attribute"
@@ -25,26 +28,18 @@ _UNREADABLE = (
 )
 
 
-@dataclass(frozen=True)
-class SourceCall:
-    """An activation in the source; without a key it has an obstacle to being rewritten."""
+def calls(path: str, owner: nn.Module, cls: type) -> list[Found]:
+    """Return the activations in the methods of a module, and in the functions that they use.
 
-    call: spellings.Call
-    place: Place
-    reached: bool
-    key: Key | None = None
-    obstacle: str | None = None
-
-
-def calls(owner: nn.Module, cls: type) -> list[SourceCall]:
-    """Return the activations in the methods of a module of a class and in the functions they use."""
-    reached = source.reached_methods(cls)
+    `cls` is the class whose source they are in; the sites have no attribute yet.
+    """
+    reached = methods.reached_methods(cls)
     ways = [
-        (function, name in reached, source.method_name(cls, base, function))
-        for base, name, function in source.methods(cls)
+        (function, name in reached, methods.method_name(cls, base, function))
+        for base, name, function in methods.of(cls)
     ]
-    held = [(value, True, None) for value in vars(owner).values() if functions.is_users(value)]
-    found: dict[FunctionType, list[SourceCall]] = {
+    held = [(value, True, "") for value in vars(owner).values() if functions.is_users(value)]
+    found: dict[FunctionType, list[Found]] = {
         functions.innermost(function): [] for function, *_ in ways
     }
     # What forward reaches comes first, so that a function which it shares counts as reached.
@@ -58,18 +53,21 @@ def calls(owner: nn.Module, cls: type) -> list[SourceCall]:
         seen.add(inner)
         used = _used(inner, cls)
         waiting += [
-            (value, is_reached, None)
+            (value, is_reached, "")
             for value in used
             # What a model uses, and what that uses of its own package: not whole libraries.
             if functions.is_users(value)
             and (method or functions.package(value) == functions.package(inner))
         ]
         found[inner] = [
-            replace(each, reached=is_reached)
-            for each in (*_calls(owner, cls, function, method), *_scripted(inner, used))
-            # Where it cannot be replaced, a clamp is not worth a word.
-            if method or each.call.spelling.left is None
-            if is_reached or each.key is None or each.key.input
+            Found(Kind.SOURCE, path, "", call, place, key, obstacle, is_reached)
+            for call, place, key, obstacle in (
+                *_calls(owner, cls, function, method),
+                *_scripted(inner, used),
+            )
+            # Where it cannot be replaced, a clamp is not worth a word, nor is what is only named.
+            if method or call.spelling.left is None
+            if is_reached or key is None or key.input
         ]
     return [each for some in found.values() for each in some]
 
@@ -80,12 +78,13 @@ def _used(function: FunctionType, cls: type) -> list[Any]:
     values = [scope[name] for name in scope.names]
     holders = [value for value in values if isinstance(value, (ModuleType, type))]
     values += [vars(holder).get(name) for holder in holders for name in scope.names]
-    return values + [source.class_attribute(cls, name) for name in scope.names]
+    return values + [methods.class_attribute(cls, name) for name in scope.names]
 
 
-def _calls(
-    owner: nn.Module, cls: type, function: FunctionType, method: str | None
-) -> Iterable[SourceCall]:
+_Seen = tuple[Call, Place, Key | None, str | None]  # the last is an obstacle
+
+
+def _calls(owner: nn.Module, cls: type, function: FunctionType, method: str) -> Iterable[_Seen]:
     inner = functions.innermost(function)
     yield from _defaults(inner)
     try:
@@ -93,55 +92,50 @@ def _calls(
             functions.redecorated(function, inner)
         yield from _Reader(owner, cls, inner, method).calls
     except UnreadableError:
-        yield from _mentions(owner, inner)
+        yield from _named(owner, inner)
 
 
-def _defaults(function: FunctionType) -> Iterator[SourceCall]:
+def _defaults(function: FunctionType) -> Iterator[_Seen]:
     """Yield the activations that a function calls unless another one is passed to it."""
-    code = function.__code__
     for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
         call = spellings.read_member(value)
         if call is not None:
-            place = Place(code.co_filename, code.co_firstlineno)
             obstacle = "it is the default of a parameter: pass a module there"
-            yield SourceCall(call, place, reached=False, obstacle=obstacle)
+            yield call, _start(function), None, obstacle
 
 
-def _mentions(owner: nn.Module, function: FunctionType) -> Iterator[SourceCall]:
+def _named(owner: nn.Module, function: FunctionType) -> Iterator[_Seen]:
     """Yield the activations that a function without source names, and its module does not have."""
-    scope, code = functions.Scope(function), function.__code__
+    scope = functions.Scope(function)
     for name in sorted(scope.names):
         call = spellings.read(scope[name], [None], {})
-        known = call.spelling if call is not None else spellings.NAMES.get(name)
+        known = spellings.NAMES.get(name) if call is None else call.spelling
         if known is not None and known.left is None and not hasattr(owner, name):
-            place = Place(code.co_filename, code.co_firstlineno)
-            call = spellings.Call(replace(known, text=name))
-            yield SourceCall(call, place, reached=False, obstacle=_UNREADABLE)
+            yield Call(replace(known, text=name)), _start(function), None, _UNREADABLE
 
 
-def _scripted(function: FunctionType, used: list[Any]) -> Iterator[SourceCall]:
+def _scripted(function: FunctionType, used: list[Any]) -> Iterator[_Seen]:
     for value in used:
         if isinstance(value, torch.jit.ScriptFunction) and "aten::relu" in str(value.inlined_graph):
-            call = spellings.Call(spellings.TORCHSCRIPT)
-            code = function.__code__
-            place = Place(code.co_filename, code.co_firstlineno)
             obstacle = f"{value.name} is compiled by TorchScript: call it uncompiled"
-            yield SourceCall(call, place, reached=False, obstacle=obstacle)
+            yield Call(spellings.TORCHSCRIPT), _start(function), None, obstacle
+
+
+def _start(function: FunctionType) -> Place:
+    return Place(function.__code__.co_filename, function.__code__.co_firstlineno)
 
 
 class _Reader(ast.NodeVisitor):
     """Reads the activations in the definition of a function, a method of `owner` or not."""
 
-    def __init__(
-        self, owner: nn.Module, cls: type, function: FunctionType, method: str | None
-    ) -> None:
-        self.calls: list[SourceCall] = []
+    def __init__(self, owner: nn.Module, cls: type, function: FunctionType, method: str) -> None:
+        self.calls: list[_Seen] = []
         self._owner, self._cls, self._method = owner, cls, method
         self._scope = functions.Scope(function)
         self._file = function.__code__.co_filename
         self._definition = functions.definition(function)
         self._imports = dict(_imports(self._definition))
-        self._self = next(iter(function.__code__.co_varnames), "") if method else None
+        self._self = next(iter(function.__code__.co_varnames), "") if method else ""
         if method and (function.__code__.co_argcount < 1 or self._self_is_bound_again()):
             raise UnreadableError
         for statement in self._definition.body:
@@ -187,22 +181,16 @@ class _Reader(ast.NodeVisitor):
         else:
             self._add(node, call, "", node.end_lineno)
 
-    def _add(self, node: ast.expr, call: spellings.Call, input: str, line: int | None) -> None:
-        place = Place(self._file, line or 0)
-        key, obstacle = None, _OUTSIDE
+    def _add(self, node: ast.expr, call: Call, input: str, line: int | None) -> None:
+        key = None
         if self._method:
-            obstacle = None
-            key = Key(
-                self._method,
-                (node.end_lineno or 0) - self._definition.lineno,
-                node.end_col_offset or 0,
-                ast.unparse(node),
-                call.spelling.family,
-                input,
-            )
-        self.calls.append(SourceCall(call, place, reached=False, key=key, obstacle=obstacle))
+            line_of_end = (node.end_lineno or 0) - self._definition.lineno
+            column, text = node.end_col_offset or 0, ast.unparse(node)
+            key = Key(self._method, line_of_end, column, text, call.spelling.family, input)
+        place = Place(self._file, line or 0)
+        self.calls.append((call, place, key, None if key else _OUTSIDE))
 
-    def _call(self, node: ast.Call) -> spellings.Call | None:
+    def _call(self, node: ast.Call) -> Call | None:
         """Return what a call computes, None if it is no activation or cannot be told."""
         if any(isinstance(argument, ast.Starred) for argument in node.args):
             return None
@@ -231,20 +219,15 @@ class _Reader(ast.NodeVisitor):
         """Return what an expression stands for, UNKNOWN where that is not fixed."""
         if isinstance(node, ast.Name):
             return self._imports.get(node.id, self._scope[node.id])
+        if isinstance(node, ast.Call):
+            return self._built(node)
         if isinstance(node, ast.Attribute):
             if isinstance(node.value, ast.Name) and node.value.id == self._self:
                 return self._own(node.attr)
-            holder = self._value(node.value)
-            if isinstance(holder, (ModuleType, type)):
-                return getattr(holder, node.attr, UNKNOWN)
-            return _fields(holder).get(node.attr, UNKNOWN)
+            return _attribute(self._value(node.value), node.attr)
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            holder = self._value(node.value)
-            try:
-                return holder[node.slice.value] if type(holder) in (list, tuple, dict) else UNKNOWN
-            except (LookupError, TypeError):
-                return UNKNOWN
-        return self._built(node) if isinstance(node, ast.Call) else UNKNOWN
+            return _item(self._value(node.value), node.slice.value)
+        return UNKNOWN
 
     def _own(self, name: str) -> Any:
         """Return what an attribute of self stands for, other than a site that the module holds."""
@@ -253,12 +236,12 @@ class _Reader(ast.NodeVisitor):
             return UNKNOWN if spellings.read_member(value) else value
         if name in vars(self._owner)["_modules"]:
             return UNKNOWN
-        return source.class_attribute(self._cls, name)
+        return methods.class_attribute(self._cls, name)
 
     def _built(self, node: ast.Call) -> Any:
         """Return the module that an expression such as `nn.ReLU(inplace=True)` builds."""
-        cls = self._value(node.func) if isinstance(node.func, (ast.Name, ast.Attribute)) else None
-        if not spellings.is_module_of(cls):
+        cls: Any = self._value(node.func)
+        if isinstance(node.func, ast.Call) or not spellings.is_module_of(cls):
             return UNKNOWN
         arguments = [self._constant(argument) for argument in node.args]
         keywords = {str(word.arg): self._constant(word.value) for word in node.keywords}
@@ -270,11 +253,19 @@ class _Reader(ast.NodeVisitor):
             return UNKNOWN
 
 
-def _fields(holder: Any) -> dict[str, Any]:
-    """Return the attributes of a plain object, such as a dataclass, that a model holds."""
-    if isinstance(holder, (nn.Module, Tensor)):
-        return {}
-    return getattr(holder, "__dict__", {})
+def _attribute(holder: Any, name: str) -> Any:
+    """Return an attribute of a Python module, a class or a plain object, such as a dataclass."""
+    if isinstance(holder, (ModuleType, type)):
+        return getattr(holder, name, UNKNOWN)
+    is_plain = not isinstance(holder, (nn.Module, Tensor))
+    return getattr(holder, "__dict__", {}).get(name, UNKNOWN) if is_plain else UNKNOWN
+
+
+def _item(holder: Any, index: Any) -> Any:
+    try:
+        return holder[index] if type(holder) in (list, tuple, dict) else UNKNOWN
+    except (LookupError, TypeError):
+        return UNKNOWN
 
 
 def _imports(definition: ast.FunctionDef) -> Iterator[tuple[str, Any]]:

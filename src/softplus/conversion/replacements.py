@@ -3,15 +3,13 @@
 import copy
 import itertools
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from softplus import functional
-from softplus.conversion import classes, source
-from softplus.conversion.rewriting import Key
 from softplus.conversion.sites import Found, Kind
-
+from softplus.rewriting import classes, methods
 
 _SET_STATE = nn.Module.__setstate__
 
@@ -30,13 +28,10 @@ class InPlace(nn.Module):
 
 
 class Change(NamedTuple):
-    """What stood under a key of a module's submodules or attributes, if anything.
-
-    Or the recipe of its class.
-    """
+    """What stood under a key of a module, if anything, or the recipe of its class."""
 
     module: nn.Module
-    where: Literal["submodules", "attributes", "class"]
+    where: str  # "submodules", "attributes" or "class"
     key: str
     before: tuple[Any, ...]
 
@@ -54,7 +49,7 @@ def build(
     owner = model.get_submodule(found.owner)
     if isinstance(value, nn.Module):
         module = copy.deepcopy(value)
-    elif found.call.spelling.family == "softplus" and issubclass(value, nn.Softplus):
+    elif found.family == "softplus" and issubclass(value, nn.Softplus):
         module = value(**_options(found))
     else:
         module = value()
@@ -83,7 +78,7 @@ def install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[C
         ValueError: A site cannot take its module; the model is as before.
     """
     changes: list[Change] = []
-    calls: dict[nn.Module, list[tuple[Key, str]]] = {}
+    calls: dict[nn.Module, list[tuple[Any, str]]] = {}
     held: dict[nn.Module, list[str]] = {}
     try:
         for found, module in plan:
@@ -145,20 +140,13 @@ def _put(changes: list[Change], owner: nn.Module, found: Found, module: nn.Modul
 
 def _runs_its_children(owner: nn.Module) -> bool:
     """Whether a further submodule would change what a module computes."""
-    containers = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-    names = source.names(classes.original(owner))
-    return isinstance(owner, containers) or not names.isdisjoint(
-        {"children", "named_children", "_modules"}
+    ways = {"children", "named_children", "_modules"}
+    return isinstance(owner, (nn.Sequential, nn.ModuleList, nn.ModuleDict)) or bool(
+        ways & methods.names(classes.original(owner))
     )
 
 
-def _set(
-    changes: list[Change],
-    module: nn.Module,
-    where: Literal["submodules", "attributes"],
-    key: str,
-    value: Any,
-) -> None:
+def _set(changes: list[Change], module: nn.Module, where: str, key: str, value: Any) -> None:
     members = _members(module, where)
     changes.append(Change(module, where, key, (members[key],) if key in members else ()))
     members[key] = value

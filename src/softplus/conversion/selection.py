@@ -69,6 +69,8 @@ def select(
             )
         else:
             left.append(replace(site, left="it cannot be replaced, and forward does not reach it"))
+    if left and not chosen and (include is not None or exclude is not None):
+        raise ValueError(f"include and exclude leave none of the sites {', '.join(names)}")
     return chosen, left
 
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -67,7 +67,7 @@ _FUNCTIONS: dict[Any, Spelling] = {
 }
 # The tensor methods by their name.
 METHODS: dict[str, Callable[..., Any]] = {}
-for _name, _parameters, _bound in (
+for _name, _arguments, _zero in (
     ("relu", ("input",), ""),
     ("clamp", ("input", "min", "max"), "min=0"),
     ("clip", ("input", "min", "max"), "min=0"),
@@ -76,17 +76,17 @@ for _name, _parameters, _bound in (
     for _end in ("", "_"):
         METHODS[_name + _end] = getattr(Tensor, _name + _end)
         for _function, _text in (
-            (getattr(torch, _name + _end), f"torch.{_name}{_end}" + (_bound and f"(x, {_bound})")),
-            (getattr(Tensor, _name + _end), f"x.{_name}{_end}({_bound})"),
+            (getattr(torch, _name + _end), f"torch.{_name}{_end}" + (_zero and f"(x, {_zero})")),
+            (getattr(Tensor, _name + _end), f"x.{_name}{_end}({_zero})"),
         ):
             _FUNCTIONS[_function] = Spelling(
                 "relu",
                 _name,
                 _text,
-                _parameters,
+                _arguments,
                 inplace=bool(_end),
-                requires={"min": 0, "max": None} if _bound else {},
-                left=_CLAMP if _bound else None,
+                requires={"min": 0, "max": None} if _zero else {},
+                left=_CLAMP if _zero else None,
             )
 # A module computes an activation if its forward is one of these: a subclass with a forward of its
 # own may do anything.
@@ -99,31 +99,25 @@ _MODULES: dict[Any, Spelling] = {
     ),
 }
 # What is nearly ReLU, or ReLU under another name: named, and left to the user.
-for _name, _module, _parameters, _requires, _why in (
-    ("relu6", nn.ReLU6, (), {"min_val": 0, "max_val": 6}, "it ends at 6"),
-    ("hardswish", nn.Hardswish, (), {}, "it is negative between -3 and 0"),
-    ("leaky_relu", nn.LeakyReLU, ("negative_slope",), {"negative_slope": 0}, "its slope may vary"),
-    (
-        "threshold",
-        nn.Threshold,
-        ("threshold", "value"),
-        {"threshold": 0, "value": 0},
-        "it may jump",
-    ),
-):
-    _left = f"{_module.__name__} is no ReLU: {_why}"
-    _MODULES[_module.forward] = Spelling(
-        "relu", _name, f"nn.{_module.__name__}", requires=_requires, left=_left
-    )
+_NEARLY: list[tuple[Any, tuple[str, ...], dict[str, float | None], str]] = [
+    (nn.ReLU6, (), {"min_val": 0, "max_val": 6}, "it ends at 6"),
+    (nn.Hardswish, (), {}, "it is negative between -3 and 0"),
+    (nn.LeakyReLU, ("negative_slope",), {"negative_slope": 0}, "its slope may vary"),
+    (nn.Threshold, ("threshold", "value"), {"threshold": 0, "value": 0}, "it may jump"),
+]
+for _module, _parameters, _requires, _why in _NEARLY:
+    _text, _left = _module.__name__, f"{_module.__name__} is no ReLU: {_why}"
+    _name = "leaky_relu" if _module is nn.LeakyReLU else _text.lower()
+    _nearly = Spelling("relu", _name, f"nn.{_text}", requires=_requires, left=_left)
+    _MODULES[_module.forward] = _nearly
+    _bound = {name: value for name, value in _requires.items() if name in _parameters}
     for _home, _namespace in (("F", F), ("torch", torch)):
         if hasattr(_namespace, _name):
-            _FUNCTIONS[getattr(_namespace, _name)] = Spelling(
-                "relu",
-                _name,
-                f"{_home}.{_name}",
-                ("input", *_parameters, "inplace"),
-                requires={name: value for name, value in _requires.items() if name in _parameters},
-                left=_left,
+            _FUNCTIONS[getattr(_namespace, _name)] = replace(
+                _nearly,
+                text=f"{_home}.{_name}",
+                parameters=("input", *_parameters, "inplace"),
+                requires=_bound,
             )
 # Compiled code, in which an activation is seen and not reached.
 TORCHSCRIPT = Spelling("relu", "relu", "TorchScript")

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from softplus.conversion import functions, rewriting
-from softplus.conversion.rewriting import Key
+from softplus.rewriting import expressions, functions
+from softplus.rewriting.expressions import Key
 
 # Where a converted class keeps its recipe.
 _RECIPE = "_softplus_recipe"
@@ -78,7 +78,7 @@ def converted(recipe: Recipe) -> type[nn.Module]:
 
 def _rewritten(recipe: Recipe) -> list[tuple[type, str, Any]]:
     try:
-        return rewriting.rewritten(recipe.original, dict(recipe.calls))
+        return expressions.rewritten(recipe.original, dict(recipe.calls))
     except (functions.UnreadableError, LookupError) as error:
         raise RuntimeError(
             f"the source of {recipe.original.__qualname__} has changed since the model was "
@@ -103,7 +103,7 @@ def _subclass(cls: type, bases: tuple[type, ...], methods: dict[str, Any], **mem
 
 def _set_state(self: nn.Module, cls: type[nn.Module], state: Any) -> None:
     """Drop what the class puts back where a replacement stands, as a transformer's layers do."""
-    cls.__setstate__(self, state)
+    cls.__setstate__(self, state)  # type: ignore[no-untyped-call]
     for name in recipe(type(self)).held:
         vars(self).pop(name, None)
 

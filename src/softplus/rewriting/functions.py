@@ -184,10 +184,10 @@ def _file(
     """Return the definitions in a file, by name and first line, and what its functions run."""
     # The whole file, for how a call compiles depends on what the file imports.
     tree = ast.parse(source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     definitions = {
-        (node.name, min(start.lineno for start in (node, *node.decorator_list))): node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
+        (node.name, min([node.lineno, *(each.lineno for each in node.decorator_list)])): node
+        for node in nodes
     }
     compiled = compile(tree, name, "exec", dont_inherit=True)
     return definitions, list(map(_what_runs, codes(compiled)))

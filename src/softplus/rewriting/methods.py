@@ -1,6 +1,7 @@
-"""The code of a model's classes: its methods, what they reach and use, and where they do."""
+"""The code of a model's classes: its methods, what they reach, and what they use."""
 
 import ast
+import functools
 import inspect
 from collections.abc import Iterator
 from types import FunctionType
@@ -8,8 +9,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from softplus.conversion import functions
-from softplus.conversion.functions import UNKNOWN, UnreadableError
+from softplus.rewriting import functions
+from softplus.rewriting.functions import UNKNOWN, UnreadableError
 
 
 class Place(NamedTuple):
@@ -19,7 +20,7 @@ class Place(NamedTuple):
     line: int
 
 
-def methods(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
+def of(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
     """Yield each function of the user's that runs as a method or property, and where it is held.
 
     An overridden one runs only where super() leads to it. What a library hangs on nn.Module itself
@@ -46,14 +47,14 @@ def method_name(cls: type, base: type, function: FunctionType) -> str:
 
 def names(cls: type) -> set[str]:
     """Return the names that the methods of a class use: of globals and of attributes."""
-    return {name for _, _, function in methods(cls) for name in _names(function)}
+    return {name for used in _names_by_method(cls).values() for name in used}
 
 
 def reached_methods(cls: type) -> set[str]:
     """Return the names of the methods that forward may call, by way of others too."""
-    names_of: dict[str, set[str]] = {}
-    for _, name, function in methods(cls):
-        names_of.setdefault(name, set()).update(_names(function))
+    names_of = _names_by_method(cls)
+    if "forward" not in names_of:  # torch's own, which calls what it likes
+        return set(names_of)
     reached: set[str] = set()
     ahead = {"forward", "__call__"} & names_of.keys()
     while ahead:
@@ -65,6 +66,15 @@ def reached_methods(cls: type) -> set[str]:
     return reached
 
 
+def _names_by_method(cls: type) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for _, name, function in of(cls):
+        used = functions.Scope(functions.innermost(function)).names
+        found.setdefault(name, set()).update(used)
+    return found
+
+
+@functools.cache
 def uses(cls: type) -> dict[str, Place]:
     """Return where the methods of a class, torch's included, first use each attribute of self."""
     found: dict[str, Place] = {}
@@ -90,7 +100,3 @@ def class_attribute(cls: type, name: str) -> Any:
     if isinstance(member, staticmethod):
         return member.__func__
     return UNKNOWN if isinstance(member, (FunctionType, classmethod, property)) else member
-
-
-def _names(function: FunctionType) -> set[str]:
-    return functions.Scope(functions.innermost(function)).names

@@ -1,4 +1,4 @@
-"""The methods of a class rewritten: they call a submodule where they computed an activation.
+"""Expressions in the methods of a class, which give way to submodules.
 
 `F.relu(x)` in the source becomes `self.relu(x)`. Nothing runs beside the model then: nothing is
 slower, and torch.compile, torch.export, fx and checkpointing see plain Python.
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from softplus.conversion import functions, source
+from softplus.rewriting import functions, methods
 
 
 class Key(NamedTuple):
@@ -36,9 +36,9 @@ def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str,
         UnreadableError, KeyError: There is no such method or expression any more.
     """
     missing, found = set(attributes), []
-    for base, name, function in source.methods(cls):
+    for base, name, function in methods.of(cls):
         inner = functions.innermost(function)
-        method = source.method_name(cls, base, function)
+        method = methods.method_name(cls, base, function)
         here = {key: attribute for key, attribute in attributes.items() if key.method == method}
         if here:
             rewriter = _Rewriter(inner, here)
@@ -85,4 +85,5 @@ def _input(node: Any, key: Key) -> ast.expr:
         found: ast.expr = node.func.value
         return found
     words = [word.value for word in node.keywords if word.arg == "input"]
-    return next(iter((*words, *node.args)))
+    first: ast.expr = (*words, *node.args)[0]
+    return first
