@@ -1,4 +1,4 @@
-"""What a converted model still computes on a sample: counted, and said with module, file and line."""
+"""What a converted model still computes on a sample: counted, with module, file and line."""
 
 import inspect
 

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from types import FunctionType, ModuleType
@@ -62,7 +62,11 @@ def calls(path: str, owner: nn.Module, cls: type) -> list[Found]:
         found[inner] = [
             Found(Kind.SOURCE, path, "", call, place, key, obstacle, is_reached)
             for call, place, key, obstacle in (
-                *_calls(owner, cls, function, method),
+                *(
+                    _calls(owner, cls, function, method)
+                    if _may_activate(owner, inner, used)
+                    else ()
+                ),
                 *_scripted(inner, used),
             )
             # Where it cannot be replaced, a clamp is not worth a word, nor is what is only named.
@@ -79,6 +83,18 @@ def _used(function: FunctionType, cls: type) -> list[Any]:
     holders = [value for value in values if isinstance(value, (ModuleType, type))]
     values += [vars(holder).get(name) for holder in holders for name in scope.names]
     return values + [methods.class_attribute(cls, name) for name in scope.names]
+
+
+def _may_activate(owner: nn.Module, function: FunctionType, used: list[Any]) -> bool:
+    """Whether it names an activation, or a thing that holds one: the others need no reading."""
+    names = functions.Scope(function).names
+    held = [vars(owner).get(name) for name in names]
+    inside = [part for value in held for part in _parts(value)]
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    return not spellings.NAMES.keys().isdisjoint(names) or any(
+        spellings.read_member(value) or spellings.is_module_of(value)
+        for value in (*used, *inside, *defaults)
+    )
 
 
 _Seen = tuple[Call, Place, Key | None, str | None]  # the last is an obstacle
@@ -253,12 +269,24 @@ class _Reader(ast.NodeVisitor):
             return UNKNOWN
 
 
+def _parts(holder: Any) -> Iterable[Any]:
+    """Return what a container or a plain object holds."""
+    if type(holder) in (list, tuple):
+        return tuple(holder)
+    if type(holder) is dict:
+        return tuple(holder.values())
+    return tuple(_fields(holder).values())
+
+
+def _fields(holder: Any) -> Mapping[str, Any]:
+    """Return the attributes of a plain object, such as a dataclass."""
+    return {} if isinstance(holder, (nn.Module, Tensor)) else getattr(holder, "__dict__", {})
+
+
 def _attribute(holder: Any, name: str) -> Any:
-    """Return an attribute of a Python module, a class or a plain object, such as a dataclass."""
     if isinstance(holder, (ModuleType, type)):
         return getattr(holder, name, UNKNOWN)
-    is_plain = not isinstance(holder, (nn.Module, Tensor))
-    return getattr(holder, "__dict__", {}).get(name, UNKNOWN) if is_plain else UNKNOWN
+    return _fields(holder).get(name, UNKNOWN)
 
 
 def _item(holder: Any, index: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import ast
 import functools
-import inspect
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any, NamedTuple
@@ -96,7 +95,7 @@ def uses(cls: type) -> dict[str, Place]:
 
 def class_attribute(cls: type, name: str) -> Any:
     """Return what an attribute of the class is to an instance, UNKNOWN where that is a method."""
-    member = inspect.getattr_static(cls, name, UNKNOWN)
+    member = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNKNOWN)
     if isinstance(member, staticmethod):
         return member.__func__
     return UNKNOWN if isinstance(member, (FunctionType, classmethod, property)) else member
