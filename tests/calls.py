@@ -1,4 +1,4 @@
-"""The calls that every transform is held on: each function of the package, in each of its forms."""
+"""The calls that every transform is tested on, each function in each form, and values for them."""
 
 import pytest
 import torch
