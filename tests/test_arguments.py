@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from calls import normal
+from calls import each_function, each_with_beta, normal
 from messages import exactly
 from references import same_bits
 from softplus import (
@@ -30,17 +30,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning"),
     pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning"),
 ]
-
-ALL = {
-    "softplus": softplus,
-    "softplus_": softplus_,
-    "inverse_softplus": inverse_softplus,
-    "shifted_softplus": shifted_softplus,
-    "logsigmoid": logsigmoid,
-}
-WITH_BETA = {name: function for name, function in ALL.items() if name != "logsigmoid"}
-each_function = pytest.mark.parametrize("function", ALL.values(), ids=ALL.keys())
-each_with_beta = pytest.mark.parametrize("function", WITH_BETA.values(), ids=WITH_BETA.keys())
 
 
 # One argument of a function

@@ -10,23 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from calls import normal
+from calls import FUNCTIONS, each_function, each_with_beta, normal
 from marks import DTYPES, each_dtype
 from references import same
 from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
 from softplus.ops import definition
 
-ALL = {
-    "softplus": softplus,
-    "softplus_": softplus_,
-    "inverse_softplus": inverse_softplus,
-    "shifted_softplus": shifted_softplus,
-    "logsigmoid": logsigmoid,
-}
-WITH_BETA = {name: function for name, function in ALL.items() if name != "logsigmoid"}
-PURE = {name: function for name, function in ALL.items() if name != "softplus_"}
-each_function = pytest.mark.parametrize("function", ALL.values(), ids=ALL.keys())
-each_with_beta = pytest.mark.parametrize("function", WITH_BETA.values(), ids=WITH_BETA.keys())
+PURE = {name: function for name, function in FUNCTIONS.items() if name != "softplus_"}
 each_pure = pytest.mark.parametrize("function", PURE.values(), ids=PURE.keys())
 
 
@@ -281,7 +271,7 @@ def test_overriders_see_one_call():
             self.seen.append(function)
             return function(*args, **(kwargs or {}))
 
-    for name, function in ALL.items():
+    for name, function in FUNCTIONS.items():
         x = torch.ones(2)
         with Recorder() as recorder:
             function(x)

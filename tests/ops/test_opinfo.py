@@ -168,7 +168,7 @@ def test_forward_over_reverse(info):
 
 @each_function
 def test_error_inputs(info):
-    """PyTorch 2.13 lists none: those of this package stand in test_bad_input.py."""
+    """PyTorch 2.13 lists none: those of this package stand in test_arguments.py."""
     for error in info.error_inputs("cpu") if info.error_inputs_func else ():
         with pytest.raises(error.error_type):
             ours(info, error.sample_input)
