@@ -50,7 +50,7 @@ def dispatcher() -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays():
-    """Hold of every test that PyTorch is afterwards as it was before."""
+    """Check after every test that PyTorch is as it was before."""
     before = dispatcher()
     assert not patched()
     yield

@@ -59,7 +59,7 @@ each_beta = pytest.mark.parametrize("beta", BETAS.values(), ids=BETAS.keys())
 
 
 def refused(x: Tensor, beta: float | Tensor, out: Tensor, kind: type, message: str) -> None:
-    """Hold that the call raises so, through both functions that take out, and changes nothing."""
+    """Assert that the call raises so, through both functions that take out, and changes nothing."""
     before = x.detach().clone()
     kept = None if out.is_meta or out.is_quantized else out.detach().clone()
     for call in (lambda: softplus(x, beta, out=out), lambda: logsigmoid(x, out=out)):
