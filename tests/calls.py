@@ -1,10 +1,21 @@
-"""The calls that every transform is held on: each function of the package, in each of its forms."""
+"""The calls that every transform is tested on, each function in each form, and values for them."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
+
+FUNCTIONS = {
+    "softplus": softplus,
+    "softplus_": softplus_,
+    "inverse_softplus": inverse_softplus,
+    "shifted_softplus": shifted_softplus,
+    "logsigmoid": logsigmoid,
+}
+each_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+WITH_BETA = {name: function for name, function in FUNCTIONS.items() if name != "logsigmoid"}
+each_with_beta = pytest.mark.parametrize("function", WITH_BETA.values(), ids=WITH_BETA.keys())
 
 CALLS = {
     "softplus": softplus,

@@ -1,11 +1,8 @@
-"""The functions users call: every argument, every error message, in-place, out, layouts, dtypes."""
+"""The functions users call: values, arguments, layouts, dtypes, tensors of any kind."""
 
 import itertools
 import math
-import re
-from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,36 +10,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from calls import FUNCTIONS, each_function, each_with_beta, normal
+from marks import DTYPES, each_dtype
 from references import same
 from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
 from softplus.ops import definition
 
-DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
-
-ALL = {
-    "softplus": softplus,
-    "softplus_": softplus_,
-    "inverse_softplus": inverse_softplus,
-    "shifted_softplus": shifted_softplus,
-    "logsigmoid": logsigmoid,
-}
-WITH_BETA = {name: function for name, function in ALL.items() if name != "logsigmoid"}
-PURE = {name: function for name, function in ALL.items() if name != "softplus_"}
-each_function = pytest.mark.parametrize("function", ALL.values(), ids=ALL.keys())
-each_with_beta = pytest.mark.parametrize("function", WITH_BETA.values(), ids=WITH_BETA.keys())
+PURE = {name: function for name, function in FUNCTIONS.items() if name != "softplus_"}
 each_pure = pytest.mark.parametrize("function", PURE.values(), ids=PURE.keys())
-
-
-def sample(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return positive and negative values, the same on every call."""
-    generator = torch.Generator().manual_seed(0)
-    return (3 * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
-
-
-def exactly(message: str) -> str:
-    """Return the pattern of a message that starts so."""
-    return "^" + re.escape(message)
 
 
 # The result is the definition's
@@ -50,7 +25,7 @@ def exactly(message: str) -> str:
 
 @each_dtype
 def test_each_function_is_its_definition(dtype):
-    x, beta = sample(4, 3, dtype=dtype), torch.tensor([0.5, -2, 3], dtype=dtype)
+    x, beta = normal(4, 3, dtype=dtype), torch.tensor([0.5, -2, 3], dtype=dtype)
     for b in (1.0, 2, -0.7, beta):
         assert same(softplus(x, b), definition.softplus(x, b))
         assert same(softplus(x, b, 5), definition.softplus(x, b, 5))
@@ -73,7 +48,7 @@ def test_values_by_hand():
 
 
 def test_arguments_by_position_and_name():
-    x = sample(5)
+    x = normal(5)
     wanted = softplus(x, beta=2.0, threshold=5.0)
     assert torch.equal(softplus(x, 2, 5), wanted)
     assert torch.equal(softplus(input=x, beta=2, threshold=5), wanted)
@@ -87,281 +62,8 @@ def test_arguments_by_position_and_name():
             softplus(*arguments)
 
 
-# What is refused, and how
-
-MUST_BE = "must be float32, float64, bfloat16 or float16"
-
-
-@each_function
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (1.0, "must be a torch.Tensor, got float: wrap the value as torch.tensor("),
-        ([1.0], "must be a torch.Tensor, got list: wrap the value as torch.tensor("),
-        (None, "must be a torch.Tensor, got NoneType: wrap the value as torch.tensor("),
-        (torch.ones(2, dtype=torch.int64), f"{MUST_BE}, got int64: call input.float() first"),
-        (torch.ones(2, dtype=torch.bool), f"{MUST_BE}, got bool: call input.float() first"),
-        (torch.ones(2, dtype=torch.complex64), f"{MUST_BE}, got complex64: there is no order"),
-        (torch.ones(2).to(torch.float8_e4m3fn), f"{MUST_BE}, got float8_e4m3fn: call input.float"),
-        (torch.eye(2).to_sparse(), "must be strided, got layout torch.sparse_coo: softplus(0) is"),
-    ],
-    ids=["float", "list", "None", "int64", "bool", "complex64", "float8", "sparse"],
-)
-def test_refused_input(function, value, message):
-    with pytest.raises(TypeError, match=exactly(f"input {message}")):
-        function(value)
-
-
-@each_function
-@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")  # deprecated, alive
-def test_refused_quantised_input(function):
-    x = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
-    message = "input must be float32, float64, bfloat16 or float16, got qint8: call input.deq"
-    with pytest.raises(TypeError, match=exactly(message)):
-        function(x)
-
-
-@each_with_beta
-@pytest.mark.parametrize(
-    "beta", [0, 0.0, -0.0, math.nan, math.inf, -math.inf, 1e39, 1e-39, 10**400]
-)
-def test_refused_values_of_beta(function, beta):
-    message = "beta must be a finite number other than 0 within the normal range of float32 "
-    with pytest.raises(ValueError, match=exactly(message)) as error:
-        function(torch.ones(2), beta)
-    assert str(error.value).endswith(f"got {beta}")
-
-
-@each_with_beta
-@pytest.mark.parametrize("beta", ["1", None, 1j, [1.0], (1.0,)])
-def test_refused_types_of_beta(function, beta):
-    message = f"beta must be a number or a torch.Tensor, got {type(beta).__name__} {beta!r}"
-    with pytest.raises(TypeError, match=exactly(message)):
-        function(torch.ones(2), beta)
-
-
-@each_with_beta
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
-def test_refused_dtypes_of_beta(function, dtype):
-    advice = "use beta.real" if dtype.is_complex else "call beta.float() first"
-    message = f"a tensor beta must be floating-point, got {str(dtype)[6:]}: {advice}"
-    with pytest.raises(TypeError, match=exactly(message)):
-        function(torch.ones(2), torch.ones(2, dtype=dtype))
-
-
-@each_with_beta
-def test_a_beta_on_another_device(function):
-    message = "beta is on meta and input on cpu: call beta.to('cpu') first"
-    with pytest.raises(RuntimeError, match=exactly(message)):
-        function(torch.ones(2), torch.ones(2, device="meta"))
-    assert function(torch.ones(2, device="meta"), torch.tensor(2.0)).is_meta
-
-
-@each_with_beta
-@pytest.mark.parametrize("beta", [2**63, Fraction(2**63), np.float32(2**63)], ids=str)
-def test_numbers_of_every_kind_for_beta(function, beta):
-    assert torch.equal(function(torch.ones(2), beta), function(torch.ones(2), 2.0**63))
-
-
-@each_with_beta
-def test_a_beta_that_does_not_broadcast(function):
-    message = (
-        "beta of shape (3,) does not broadcast against input of shape (2, 3, 4): "
-        "give it size 1 in every dimension that it does not vary in"
-    )
-    with pytest.raises(ValueError, match=exactly(message)):
-        function(torch.ones(2, 3, 4), torch.ones(3))
-
-
-@pytest.mark.parametrize("call", [softplus, softplus_])
-@pytest.mark.parametrize("threshold", ["20", 1j, [20], torch.tensor(20.0)])
-def test_refused_types_of_threshold(call, threshold):
-    message = f"threshold must be a number or None, got {type(threshold).__name__} {threshold!r}"
-    with pytest.raises(TypeError, match=exactly(message)):
-        call(torch.ones(2), 1, threshold)
-
-
-def test_a_nan_threshold():
-    message = "threshold must be a number or None (the exact function), got nan"
-    with pytest.raises(ValueError, match=exactly(message)):
-        softplus(torch.ones(2), 1, math.nan)
-
-
-@pytest.mark.parametrize("shift", ["1", 1j, [1.0]])
-def test_refused_types_of_shift(shift):
-    message = (
-        "shift must be a number, a torch.Tensor or None (ln2/beta), "
-        f"got {type(shift).__name__} {shift!r}"
-    )
-    with pytest.raises(TypeError, match=exactly(message)):
-        shifted_softplus(torch.ones(2), 1, shift)
-
-
-@pytest.mark.parametrize("shift", [math.nan, math.inf, -math.inf])
-def test_refused_values_of_shift(shift):
-    message = f"shift must be finite, or None (ln2/beta), got {shift}"
-    with pytest.raises(ValueError, match=exactly(message)):
-        shifted_softplus(torch.ones(2), 1, shift)
-
-
-def test_refused_tensor_shifts():
-    with pytest.raises(TypeError, match=exactly("a tensor shift must be floating-point, got int")):
-        shifted_softplus(torch.ones(2), 1, torch.tensor(1))
-    message = "shift of shape (3,) does not broadcast against input of shape (2,): give it size 1"
-    with pytest.raises(ValueError, match=exactly(message)):
-        shifted_softplus(torch.ones(2), 1, torch.ones(3))
-
-
-def test_a_refusal_leaves_the_tensors_unchanged():
-    x, out = torch.ones(2), torch.zeros(2)
-    message = "softplus got inplace=True and out=...: one result has one place; drop one of them"
-    with pytest.raises(ValueError, match=exactly(message)):
-        softplus(x, inplace=True, out=out)
-    with pytest.raises(ValueError, match="beta"):
-        softplus_(x, 0)
-    with pytest.raises(ValueError, match="beta"):
-        softplus(x, 0, out=out)
-    assert torch.equal(x, torch.ones(2))
-    assert torch.equal(out, torch.zeros(2))
-
-
-@pytest.mark.parametrize("beta", [1, True, 2.0, -3.5, 1.2e-38, 3.4e38])
-def test_accepted_numbers_for_beta(beta):
-    x = sample(9)
-    result = softplus(x, beta)
-    assert result.dtype == torch.float32
-    assert result.isfinite().all()
-
-
-# out=
-
-
-@each_dtype
-def test_out(dtype):
-    x = sample(3, 4, dtype=dtype)
-    wanted = softplus(x, 2.0)
-    out = torch.empty_like(x)
-    assert softplus(x, 2.0, out=out) is out
-    assert torch.equal(out, wanted)
-    empty = torch.empty(0, dtype=dtype)
-    assert torch.equal(softplus(x, 2.0, out=empty), wanted)
-    assert empty.shape == x.shape
-    columns = torch.zeros(4, 3, dtype=dtype).t()
-    assert torch.equal(softplus(x, 2.0, out=columns), wanted)
-    assert columns.stride() == (1, 3)
-    assert torch.equal(softplus(x, 2.0, out=x), wanted)
-    assert torch.equal(x, wanted)
-
-
-def test_out_of_another_shape_follows_torch():
-    with pytest.warns(UserWarning, match="An output with one or more elements was resized"):
-        assert softplus(sample(5), out=torch.empty(2)).shape == (5,)
-
-
-def test_out_holds_the_broadcast_result():
-    x, beta = sample(3), torch.tensor([[1.0], [2.0]])
-    out = torch.empty(2, 3)
-    assert torch.equal(softplus(x, beta, out=out), softplus(x, beta))
-
-
-def test_out_does_not_differentiate():
-    x = sample(5).requires_grad_()
-    out = torch.zeros(5)
-    with pytest.raises(RuntimeError, match=r"out=.*don't support automatic differentiation"):
-        softplus(x, out=out)
-    assert torch.equal(out, torch.zeros(5))
-    with torch.no_grad():
-        assert torch.equal(softplus(x, out=out), softplus(x))
-
-
-# In place
-
-
-@each_dtype
-@pytest.mark.parametrize("threshold", [None, 20, 1.0])
-def test_in_place_is_the_function(dtype, threshold):
-    x = sample(3, 4, dtype=dtype)
-    wanted = softplus(x, 2.0, threshold)
-    for call in (softplus_, lambda *arguments: softplus(*arguments, inplace=True)):
-        target = x.clone()
-        before = target._version
-        assert call(target, 2.0, threshold) is target
-        assert torch.equal(target, wanted)
-        assert target._version > before
-
-
-@pytest.mark.parametrize("yes", [1, "yes", np.True_], ids=str)
-def test_in_place_is_any_true_value(yes):
-    """As in PyTorch's activations, and not ignored where it is no bool."""
-    x = sample(5)
-    wanted = softplus(x)
-    assert softplus(x, inplace=yes) is x
-    assert torch.equal(x, wanted)
-    assert softplus(x, inplace=0) is not x
-
-
-def test_in_place_writes_through_a_view():
-    base = sample(4, 6)
-    wanted = base.clone()
-    wanted[1:3, ::2] = softplus(base[1:3, ::2])
-    softplus_(base[1:3, ::2])
-    assert torch.equal(base, wanted)
-
-
-@pytest.mark.parametrize("threshold", [None, 1.0])
-@pytest.mark.parametrize("tensor_beta", [False, True])
-def test_autograd_through_in_place(threshold, tensor_beta):
-    def gradients(in_place):
-        x = sample(6, dtype=torch.float64).requires_grad_()
-        beta = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
-        hidden = x * 2
-        y = softplus(hidden, beta if tensor_beta else 1.5, threshold, inplace=in_place)
-        assert (y is hidden) is in_place
-        inputs = (x, beta) if tensor_beta else (x,)
-        first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
-        return first + torch.autograd.grad(first[0].square().sum(), inputs)
-
-    for in_place, wanted in zip(gradients(True), gradients(False), strict=True):
-        torch.testing.assert_close(in_place, wanted, rtol=1e-12, atol=0)
-
-
-def test_a_leaf_in_place_raises_and_stays():
-    leaf = sample(4).requires_grad_()
-    before = leaf.detach().clone()
-    for call in (softplus_, lambda x: softplus(x, inplace=True)):
-        with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
-            call(leaf)
-    assert torch.equal(leaf.detach(), before)
-    with torch.no_grad():
-        softplus_(leaf)
-    assert torch.equal(leaf.detach(), softplus(before))
-    assert leaf.requires_grad
-
-
-@pytest.mark.parametrize(
-    ("x", "beta"),
-    [
-        (torch.zeros(1).expand(3), 1.0),
-        (torch.zeros(3), torch.ones(2, 3)),
-        (torch.zeros(1), torch.ones(3)),
-    ],
-    ids=["expanded input", "more dimensions in beta", "longer beta"],
-)
-def test_in_place_where_the_result_has_no_room(x, beta):
-    with pytest.raises(RuntimeError, match=r"shape|memory location"):
-        softplus_(x, beta)
-    assert (x == 0).all()
-
-
-def test_in_place_invalidates_what_others_saved():
-    x = sample(4).requires_grad_()
-    hidden = x.exp()  # saves its result
-    loss = softplus_(hidden).sum()
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        loss.backward()
-
-
 # Layout, shape, dtype
+
 
 LAYOUTS = {
     "contiguous": lambda x: x,
@@ -379,7 +81,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 @each_dtype
 def test_layouts(function, layout, dtype):
-    x = layout(sample(2, 3, 4, 5, dtype=dtype).abs())
+    x = layout(normal(2, 3, 4, 5, dtype=dtype).abs())
     result = function(x)
     like_torch = functional.softplus(x)
     assert result.shape == x.shape
@@ -391,7 +93,7 @@ def test_layouts(function, layout, dtype):
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "expanded"])
 @each_dtype
 def test_layouts_in_place(name, dtype):
-    x = LAYOUTS[name](sample(2, 3, 4, 5, dtype=dtype))
+    x = LAYOUTS[name](normal(2, 3, 4, 5, dtype=dtype))
     strides, wanted = x.stride(), softplus(x)
     assert torch.equal(softplus_(x), wanted)
     assert x.stride() == strides
@@ -399,7 +101,7 @@ def test_layouts_in_place(name, dtype):
 
 @pytest.mark.parametrize("function", [softplus, inverse_softplus, shifted_softplus])
 def test_channels_last_with_a_beta_per_channel(function):
-    x = sample(2, 3, 4, 5).abs().to(memory_format=torch.channels_last)
+    x = normal(2, 3, 4, 5).abs().to(memory_format=torch.channels_last)
     beta = torch.tensor([0.5, 1.0, 2.0]).view(3, 1, 1)
     result = function(x, beta)
     assert result.is_contiguous(memory_format=torch.channels_last)
@@ -410,7 +112,7 @@ def test_channels_last_with_a_beta_per_channel(function):
 @each_pure
 @each_dtype
 def test_gradients_keep_dtype_and_layout(function, dtype):
-    x = sample(2, 3, 4, 5, dtype=dtype).abs().to(memory_format=torch.channels_last)
+    x = normal(2, 3, 4, 5, dtype=dtype).abs().to(memory_format=torch.channels_last)
     x.requires_grad_()
     gradient = torch.autograd.grad(function(x).sum(), x)[0]
     assert gradient.dtype == dtype
@@ -430,7 +132,7 @@ def test_a_double_backward_of_an_empty_tensor(function):
 @pytest.mark.parametrize(("of_input", "of_beta"), list(itertools.product(DTYPES, DTYPES)))
 def test_beta_of_another_dtype(of_input, of_beta):
     """Input decides the dtype of the result, and each gradient has the dtype of its tensor."""
-    x = sample(2, 3, dtype=of_input).abs().requires_grad_()
+    x = normal(2, 3, dtype=of_input).abs().requires_grad_()
     beta = torch.tensor([0.5, 1.0, 2.0], dtype=of_beta, requires_grad=True)
     for function in (softplus, inverse_softplus, shifted_softplus):
         result = function(x, beta)
@@ -450,8 +152,8 @@ BROADCASTS = [((2, 3, 4), (3, 1)), ((2, 3, 4), (2, 1, 4)), ((3,), (2, 1)), ((), 
 
 @pytest.mark.parametrize(("of_input", "of_beta"), BROADCASTS)
 def test_beta_broadcasts_and_its_gradient_sums(of_input, of_beta):
-    x = sample(*of_input, dtype=torch.float64).abs()
-    beta = (0.5 + sample(*of_beta, dtype=torch.float64).abs()).requires_grad_()
+    x = normal(*of_input, dtype=torch.float64).abs()
+    beta = (0.5 + normal(*of_beta, dtype=torch.float64).abs()).requires_grad_()
     shape = torch.broadcast_shapes(of_input, of_beta)
     for function in (softplus, inverse_softplus, shifted_softplus):
         result = function(x, beta)
@@ -465,8 +167,8 @@ def test_beta_broadcasts_and_its_gradient_sums(of_input, of_beta):
 
 @pytest.mark.parametrize(("of_input", "of_shift"), BROADCASTS)
 def test_shift_broadcasts_and_its_gradient_counts(of_input, of_shift):
-    x = sample(*of_input, dtype=torch.float64)
-    shift = sample(*of_shift, dtype=torch.float64).requires_grad_()
+    x = normal(*of_input, dtype=torch.float64)
+    shift = normal(*of_shift, dtype=torch.float64).requires_grad_()
     result = shifted_softplus(x, 2.0, shift)
     assert torch.equal(result, softplus(x, 2.0) - shift)
     gradient = torch.autograd.grad(result.sum(), shift)[0]
@@ -550,10 +252,10 @@ class Marked(Tensor):
 
 @each_function
 def test_a_subclass_stays_a_subclass(function):
-    x = sample(3).abs().as_subclass(Marked)
+    x = normal(3).abs().as_subclass(Marked)
     result = function(x)
     assert type(result) is Marked
-    plain = sample(3).abs()
+    plain = normal(3).abs()
     assert same(result.as_subclass(Tensor), function(plain))
 
 
@@ -569,7 +271,7 @@ def test_overriders_see_one_call():
             self.seen.append(function)
             return function(*args, **(kwargs or {}))
 
-    for name, function in ALL.items():
+    for name, function in FUNCTIONS.items():
         x = torch.ones(2)
         with Recorder() as recorder:
             function(x)
@@ -609,13 +311,13 @@ def test_modes_and_autocast_keep_the_dtype(function, dtype):
         torch.autocast("cpu", dtype=torch.bfloat16),
     ):
         with context:
-            x = sample(3, dtype=dtype).abs()
+            x = normal(3, dtype=dtype).abs()
             assert function(x.clone()).dtype == dtype
             assert functional.softplus(x).dtype == dtype
 
 
 def test_a_result_does_not_depend_on_position_or_length():
-    x = sample(4099)
+    x = normal(4099)
     whole = softplus(x)
     for start, stop in ((0, 1), (1, 18), (4090, 4099), (7, 4000)):
         assert torch.equal(softplus(x[start:stop]), whole[start:stop])

@@ -5,18 +5,18 @@ import io
 import itertools
 import math
 import pickle
-import re
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from calls import normal
+from marks import each_dtype
+from messages import exactly
 from references import same
 from softplus import LogSigmoid, ShiftedSoftplus, Softplus, logsigmoid, shifted_softplus, softplus
 
 FLOOR = 2.0**-14
-DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
 each_with_beta = pytest.mark.parametrize("kind", [Softplus, ShiftedSoftplus])
 
 # The forms that a model may hold, each with the function it computes on a (5, 3) input.
@@ -64,21 +64,10 @@ FORMS = {
 each_form = pytest.mark.parametrize(("build", "function"), FORMS.values(), ids=FORMS.keys())
 
 
-def sample(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return positive and negative values, the same on every call."""
-    generator = torch.Generator().manual_seed(0)
-    return (3 * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
-
-
-def exactly(message: str) -> str:
-    """Return the pattern of a message that starts so."""
-    return "^" + re.escape(message)
-
-
 @each_form
 @each_dtype
 def test_each_form_is_its_function(build, function, dtype):
-    module, x = build(), sample(5, 3, dtype=dtype)
+    module, x = build(), normal(5, 3, dtype=dtype)
     wanted = function(x)
     result = module(x)
     assert same(result, wanted)
@@ -120,7 +109,7 @@ def test_state_dicts_load_both_ways():
         for source, target in itertools.permutations([model(theirs), model(ours)]):
             target.load_state_dict(source.state_dict(), strict=True)
             assert torch.equal(target[0].weight, source[0].weight)
-    x = sample(5, 3)
+    x = normal(5, 3)
     theirs, ours = model(nn.Softplus(2)), model(Softplus(2))
     ours.load_state_dict(theirs.state_dict())
     torch.testing.assert_close(ours(x), theirs(x))
@@ -138,7 +127,7 @@ def test_a_learned_beta_is_saved_and_loaded():
 
 @each_form
 def test_copies_and_pickles(build, function):
-    module, x = build(), sample(5, 3)
+    module, x = build(), normal(5, 3)
     wanted = function(x)
     saved = io.BytesIO()
     torch.save(module, saved)
@@ -178,7 +167,7 @@ def test_repr(module, text):
 
 
 def test_a_fixed_beta_can_be_set():
-    module, x = Softplus(2), sample(4)
+    module, x = Softplus(2), normal(4)
     module.beta = 5.0
     assert torch.equal(module(x), softplus(x, 5.0))
     with pytest.raises(ValueError, match=exactly("beta must be a finite number other than 0")):
@@ -221,7 +210,7 @@ def test_a_learnable_beta_stays_positive_under_violent_steps(kind, dtype):
         optimizer.step()
         assert (module.beta >= FLOOR).all()
         assert module.beta.isfinite().all()
-        y = module(sample(5, 3, dtype=dtype))
+        y = module(normal(5, 3, dtype=dtype))
         assert not y.isnan().any()
         (gradient,) = torch.autograd.grad(y.float().mean(), module.raw_beta)
         # At the floor dy/dbeta = -ln2/beta² leaves the range of float16, and inf times 0 is NaN.
@@ -242,7 +231,7 @@ def test_the_gradient_reaches_beta_and_is_right(kind):
     """Against the derivative of the function with respect to its beta, through softplus(raw)."""
     function = {Softplus: softplus, ShiftedSoftplus: shifted_softplus}[kind]
     module = kind(0.7, learnable=True).double()
-    x = sample(40, dtype=torch.float64)
+    x = normal(40, dtype=torch.float64)
     (gradient,) = torch.autograd.grad(module(x).square().sum(), module.raw_beta)
     step = 1e-6
     either = [function(x, module.beta.item() + sign * step) for sign in (1, -1)]
@@ -252,7 +241,7 @@ def test_the_gradient_reaches_beta_and_is_right(kind):
 
 
 def test_training_finds_the_beta_that_made_the_data():
-    x = sample(400, dtype=torch.float64)
+    x = normal(400, dtype=torch.float64)
     target = softplus(x, 3.0)
     module = Softplus(1.0, learnable=True).double()
     optimizer = torch.optim.LBFGS(module.parameters(), max_iter=50, tolerance_change=1e-14)
@@ -274,7 +263,7 @@ def test_several_betas_run_along_dimension_1_as_in_prelu(kind, in_place, shape):
     module = kind(learnable=True, num_parameters=3, inplace=in_place).double()
     with torch.no_grad():
         module.raw_beta.copy_(torch.tensor([-1.0, 0.5, 4.0]))
-    x = sample(*shape, dtype=torch.float64)
+    x = normal(*shape, dtype=torch.float64)
     hidden = x.clone().requires_grad_() * 1
     result = module(hidden)
     assert result.shape == x.shape
@@ -294,7 +283,7 @@ def test_several_betas_run_along_dimension_1_as_in_prelu(kind, in_place, shape):
 
 def test_channels_last_stays():
     module = Softplus(learnable=True, num_parameters=3)
-    x = sample(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    x = normal(2, 3, 4, 5).to(memory_format=torch.channels_last)
     assert module(x).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -302,73 +291,12 @@ def test_channels_last_stays():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_a_float32_beta_serves_every_input_dtype(kind, dtype):
     module = kind(2.0, learnable=True, num_parameters=3)
-    x = sample(5, 3, dtype=dtype).requires_grad_()
+    x = normal(5, 3, dtype=dtype).requires_grad_()
     result = module(x)
     assert result.dtype == dtype
     result.float().sum().backward()
     assert module.raw_beta.grad.dtype == torch.float32
     assert x.grad.dtype == dtype
-
-
-# What is refused, and how
-
-
-@each_with_beta
-@pytest.mark.parametrize("beta", [0, math.nan, math.inf, 1e39])
-@pytest.mark.parametrize("learnable", [False, True])
-def test_refused_values_of_beta(kind, beta, learnable):
-    message = "beta must be a finite number other than 0"
-    with pytest.raises(ValueError, match=exactly(message)) as error:
-        kind(beta, learnable=learnable)
-    assert str(error.value).endswith(f"got {beta}")
-
-
-@each_with_beta
-@pytest.mark.parametrize("beta", ["1", None, torch.ones(2)])
-def test_refused_types_of_beta(kind, beta):
-    message = f"beta must be a number, got {type(beta).__name__}"
-    with pytest.raises(TypeError, match=exactly(message)):
-        kind(beta)
-
-
-@each_with_beta
-@pytest.mark.parametrize("beta", [-1.0, FLOOR, 1e-5])
-def test_a_learnable_beta_that_starts_too_low(kind, beta):
-    message = "a learnable beta stays above 2^-14 = 6.1e-05, so it must start there, got "
-    with pytest.raises(ValueError, match=exactly(f"{message}{beta}: use learnable=False")):
-        kind(beta, learnable=True)
-    kind(beta)
-
-
-@each_with_beta
-@pytest.mark.parametrize(("number", "learnable"), [(0, True), (-1, True), (2, False), (0, False)])
-def test_refused_num_parameters(kind, number, learnable):
-    message = "num_parameters must be 1, or with learnable=True the number of channels, got "
-    with pytest.raises(ValueError, match=exactly(f"{message}{number} with learnable={learnable}")):
-        kind(learnable=learnable, num_parameters=number)
-
-
-@each_with_beta
-def test_inputs_that_have_no_such_channels(kind):
-    module = kind(learnable=True, num_parameters=3)
-    for shape in ((3,), (2, 4), (2, 1, 5)):
-        message = f"num_parameters=3 betas run along dimension 1 of input, which has shape {shape}"
-        with pytest.raises(ValueError, match=exactly(message)):
-            module(torch.ones(shape))
-
-
-@each_with_beta
-def test_a_learnable_beta_cannot_be_set(kind):
-    module = kind(learnable=True)
-    message = "beta is learnable: change raw_beta, with beta = softplus(raw_beta) + 2^-14"
-    with pytest.raises(AttributeError, match=exactly(message)):
-        module.beta = 2.0
-
-
-def test_refused_input():
-    for module in (Softplus(), ShiftedSoftplus(), LogSigmoid()):
-        with pytest.raises(TypeError, match=exactly("input must be float32, float64")):
-            module(torch.ones(2, dtype=torch.int64))
 
 
 # In place and traced
@@ -383,7 +311,7 @@ def test_autograd_in_place_and_out_of_place_agree(build, function):
     results = []
     for in_place in (True, False):
         module.inplace = in_place
-        x = sample(5, 3, dtype=torch.float64).requires_grad_()
+        x = normal(5, 3, dtype=torch.float64).requires_grad_()
         inputs = (x, *module.parameters())
         y = module(x * 2)
         first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
@@ -394,7 +322,7 @@ def test_autograd_in_place_and_out_of_place_agree(build, function):
 @each_form
 def test_in_place_on_a_leaf(build, function):
     del function
-    module, leaf = build(), sample(5, 3).requires_grad_()
+    module, leaf = build(), normal(5, 3).requires_grad_()
     before = leaf.detach().clone()
     if getattr(module, "inplace", False):
         with pytest.raises(RuntimeError, match=r"leaf Variable that requires grad|view of a leaf"):
@@ -417,7 +345,7 @@ class Model(nn.Module):
 
 def assert_trains_the_same(traced: nn.Module, model: nn.Module) -> None:
     """Assert equal values and gradients in every parameter, on values that were not traced."""
-    x = -2 * sample(5, 4)
+    x = -2 * normal(5, 4)
     parameters = list(model.parameters())
     results = []
     for module in (traced, model):
@@ -451,8 +379,8 @@ def test_compile(build, function):
 def test_export(build, function):
     del function
     model = Model(build())
-    exported = torch.export.export(model, (sample(5, 4),))
-    x = -2 * sample(5, 4)
+    exported = torch.export.export(model, (normal(5, 4),))
+    x = -2 * normal(5, 4)
     torch.testing.assert_close(exported.module()(x), model(x))
 
 
@@ -464,6 +392,6 @@ def test_export(build, function):
 def test_jit_trace(build, function):
     del function
     model = Model(build())
-    traced = torch.jit.trace(model, (sample(5, 4),))
-    x = -2 * sample(5, 4)
+    traced = torch.jit.trace(model, (normal(5, 4),))
+    x = -2 * normal(5, 4)
     torch.testing.assert_close(traced(x), model(x))

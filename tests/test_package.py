@@ -1,4 +1,4 @@
-"""The package as a whole: its layers, what importing it loads, its public names and examples."""
+"""The package as a whole: its layers, its house rules, what importing it loads, its face."""
 
 import ast
 import doctest
@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import types
 from pathlib import Path
 
@@ -176,6 +177,78 @@ def test_import_softplus_loads_no_extra():
     assert more <= {"softplus", *sys.stdlib_module_names}
 
 
+# The house's rules
+
+ROOT = SOURCE.parent.parent
+ROOMS = ["src", "tests", "benchmarks", "studies", "tools", "examples"]
+OURS = sorted(file for room in ROOMS for file in (ROOT / room).rglob("*.py"))
+each_of_ours = pytest.mark.parametrize("file", OURS, ids=lambda file: str(file.relative_to(ROOT)))
+CODE = [file for file in sorted(SOURCE.rglob("*")) if file.suffix in {".py", ".cpp", ".h", ".html"}]
+each_code = pytest.mark.parametrize("file", CODE, ids=lambda file: str(file.relative_to(SOURCE)))
+
+LONGEST_FILE = 400
+A_SCREEN = 60  # lines of a function's body, its docstring not counted
+SAYS_NOTHING = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+def first_line_is_a_sentence(source: str) -> bool:
+    """Whether a file begins with a docstring of which the first line is a whole sentence."""
+    return re.match(r'r?"""\S.*\.("""|\s*)$', source.split("\n", 1)[0]) is not None
+
+
+def long_functions(source: str) -> dict[str, int]:
+    """Return the functions whose bodies are longer than a screen, with their lengths."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1 if ast.get_docstring(node) else 0 :]
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            if lines > A_SCREEN:
+                found[node.name] = lines
+    return found
+
+
+@each_of_ours
+def test_the_first_line_of_a_file_says_what_lives_there(file):
+    assert first_line_is_a_sentence(file.read_text(encoding="utf-8"))
+
+
+@each_of_ours
+def test_a_file_is_named_for_what_lives_there(file):
+    assert not {*file.relative_to(ROOT).with_suffix("").parts} & SAYS_NOTHING
+
+
+@each_code
+def test_a_file_is_not_too_long_to_know(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+@each_file
+def test_a_function_fits_on_a_screen(file):
+    assert long_functions(file.read_text(encoding="utf-8")) == {}
+
+
+def test_no_module_has_the_name_of_a_public_function_or_class():
+    """`softplus.convert` would be one or the other, by the order of imports."""
+    modules = {name.rpartition(".")[2] for name in MODULES if "." in name}
+    assert modules & set(softplus.__all__) == set()
+    assert {"functional", "ops"} <= modules
+
+
+def test_the_rules_see_what_breaks_them():
+    assert first_line_is_a_sentence('"""What lives here."""\n')
+    for source in ("import os\n", '"""what lives here"""\n', '"""\nWhat lives here.\n"""\n'):
+        assert not first_line_is_a_sentence(source)
+    body = "\n".join(["    x = 1"] * A_SCREEN)
+    documented = f'def f():\n    """Say.\n\n    More.\n    """\n{body}\n'
+    assert long_functions(documented) == {}
+    assert long_functions(f"{documented}    x = 1\n") == {"f": A_SCREEN + 1}
+    nested = textwrap.indent(f"{documented}    x = 1\n", "    ")
+    assert long_functions(f"class C:\n{nested}") == {"f": A_SCREEN + 1}
+    assert all((ROOT / room).is_dir() for room in ROOMS)
+    assert {".cpp", ".h", ".html"} <= {file.suffix for file in CODE}
+
+
 # The face
 
 
@@ -197,12 +270,6 @@ def test_a_public_name_has_a_docstring_with_an_example(name):
     assert thing.__doc__, f"{name} has no docstring"
     examples = doctest.DocTestParser().get_examples(thing.__doc__)
     assert any(name in example.source for example in examples)
-
-
-@each_file
-def test_the_first_line_of_a_file_says_what_lives_there(file):
-    first = file.read_text(encoding="utf-8").split("\n", 1)[0]
-    assert re.match(r'r?"""\S.*\.("""|\s*)$', first), f"{file.name} begins with {first!r}"
 
 
 def doctests() -> list[doctest.DocTest]:

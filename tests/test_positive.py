@@ -22,11 +22,10 @@ from torch.distributions import (
 from torch.nn.utils import parametrize
 
 import references
+from marks import each_dtype
 from softplus import SoftplusTransform, inverse_softplus, register_positive, softplus
 
 ctx = references.ctx
-DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
-each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
 
 
 class Scale(nn.Module):

@@ -72,13 +72,7 @@ def softplus(
     overriders = (input, beta, out)
     if has_torch_function(overriders):
         result: Tensor = handle_torch_function(
-            softplus,
-            overriders,
-            input,
-            beta,
-            threshold,
-            inplace=inplace,
-            out=out,
+            softplus, overriders, input, beta, threshold, inplace=inplace, out=out
         )
         return result
     arguments.check_input(input)

@@ -3,12 +3,11 @@
 import pytest
 import torch
 from torch import Tensor, fx, nn
-from torch._dynamo.testing import AotEagerAndRecordGraphs, CompileCounterWithBackend
-from torch.autograd import forward_ad
-from torch.func import grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch._dynamo.testing import AotEagerAndRecordGraphs
 from torch.utils.checkpoint import checkpoint
 
 from calls import CALLS, close, each_call, eager_derivatives, normal, quickly
+from compiling import compiling, nothing_compiled_before, quiet  # noqa: F401 -- a fixture
 from marks import with_kernels
 from references import same, same_bits
 from softplus import (
@@ -22,23 +21,7 @@ from softplus import (
 )
 from softplus.ops import cpu
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # torch's own
-    pytest.mark.filterwarnings("ignore:Your compiler for AOTAutograd:UserWarning"),
-    # What torch does itself, to the result that it saved.
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_compiled_before():
-    torch._dynamo.reset()
-
-
-def compiling(function, **options):
-    """Return a function compiled in one graph, and the counter of its compilations."""
-    counter = CompileCounterWithBackend("aot_eager")
-    return torch.compile(function, backend=counter, fullgraph=True, **options), counter
+pytestmark = quiet
 
 
 # The graph
@@ -152,6 +135,13 @@ def test_a_beta_beyond_the_kernels_is_for_the_definition(function, changes):
             compiled(x, 1.5)
             compiled(x, 2.5)
         assert same(compiled(x, beta), function(x, beta))
+
+
+@pytest.mark.parametrize("beta", [0.0, float("inf")])
+def test_a_refused_beta(beta):
+    compiled, _ = compiling(softplus)
+    with pytest.raises(Exception, match="beta must be a finite number other than 0"):
+        compiled(normal(3), beta)
 
 
 # Recompilation
@@ -353,67 +343,3 @@ def test_a_backward_compiled_too():
     with torch._dynamo.compiled_autograd._enable(torch.compile(backend="aot_eager")):
         loss.backward()
     torch.testing.assert_close([p.grad for p in model.parameters()], list(wanted))
-
-
-# Transforms inside a compiled function, and tangents around it
-
-
-TRANSFORMS = {
-    "grad": lambda call: grad(lambda x: call(x).sum()),
-    "vjp": lambda call: lambda x: vjp(call, x)[1](torch.ones_like(x))[0],
-    "jvp": lambda call: lambda x: jvp(call, (x,), (torch.ones_like(x),))[1],
-    "vmap": vmap,
-    "vmap of grad": lambda call: vmap(grad(call)),
-    "jacrev": jacrev,
-    "jacfwd": jacfwd,
-    "hessian": lambda call: hessian(lambda x: call(x).sum()),
-}
-
-
-@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
-@pytest.mark.parametrize("call", quickly(CALLS, "softplus"))
-def test_functorch_inside(transform, call):
-    x = normal(5)
-    compiled, _ = compiling(transform(call))
-    assert close(compiled(x), transform(call)(x))
-
-
-def test_functorch_inside_with_a_beta_that_changes():
-    compiled, counter = compiling(lambda x, beta: grad(lambda x: softplus(x, beta).sum())(x))
-    for beta in BETAS:
-        x = normal(5)
-        assert close(compiled(x, beta), eager_derivatives(lambda x: softplus(x, beta), x)[0])  # noqa: B023
-    assert counter.frame_count == 2
-
-
-@pytest.mark.parametrize("call", quickly(CALLS, "softplus", "tensor beta", "in place"))
-def test_a_tangent_made_inside(call):
-    x, v = normal(9), normal(9, scale=0.5)
-
-    def tangent(x: Tensor, v: Tensor) -> Tensor:
-        with forward_ad.dual_level():
-            return forward_ad.unpack_dual(call(forward_ad.make_dual(x, v))).tangent
-
-    assert close(compiling(tangent)[0](x, v), eager_derivatives(call, x)[0] * v)
-
-
-@pytest.mark.parametrize(
-    "call",
-    # PyTorch's copy_, hence softplus_, is compiled to a copy that has no forward mode: it raises.
-    quickly({name: CALLS[name] for name in CALLS if name != "in place"}, "softplus", "tensor beta"),
-)
-def test_a_tangent_given_from_outside(call):
-    x, v = normal(9), normal(9, scale=0.5)
-    compiled, _ = compiling(call)
-    compiled(x)
-    with forward_ad.dual_level():
-        tangent = forward_ad.unpack_dual(compiled(forward_ad.make_dual(x, v))).tangent
-    assert tangent is not None
-    assert close(tangent, eager_derivatives(call, x)[0] * v)
-
-
-@pytest.mark.parametrize("beta", [0.0, float("inf")])
-def test_a_refused_beta(beta):
-    compiled, _ = compiling(softplus)
-    with pytest.raises(Exception, match="beta must be a finite number other than 0"):
-        compiled(normal(3), beta)

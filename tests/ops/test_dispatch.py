@@ -1,57 +1,20 @@
-"""Which calls the kernels take and which the definition: modes, tracers, subclasses, devices."""
+"""Which calls the kernels take and which the definition: modes, subclasses, devices."""
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from calls import CALLS, close, each_call, normal
-from marks import with_kernels
+from marks import each_dtype, with_kernels
 from references import same_bits
-from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
+from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
 
-DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 HALVES = [torch.bfloat16, torch.float16]
-each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
-
-
-@each_call
-@pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
-def test_make_fx(call, mode):
-    def of_one_argument(x: Tensor) -> Tensor:
-        return call(x)
-
-    graph = make_fx(of_one_argument, tracing_mode=mode)(normal(6))
-    other = normal(6, scale=1.0) - 0.5
-    assert close(graph(other), call(other))
-
-
-@each_call
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_jit_trace(call):
-    traced = torch.jit.trace(call, normal(6), check_trace=False)
-    other = torch.tensor([-30.0, -2.0, 0.0, 1.0, 3.0, 19.0])
-    assert close(traced(other), call(other))
-
-
-def test_fx_symbolic_trace():
-    class Model(nn.Module):
-        """Functions and a module."""
-
-        def __init__(self):
-            super().__init__()
-            self.activation = Softplus(beta=2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return logsigmoid(shifted_softplus(softplus(self.activation(x), 3.0)))
-
-    model, x = Model(), normal(6)
-    assert close(fx.symbolic_trace(model)(x), model(x))
 
 
 @each_dtype

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from calls import CALLS, close, each_call, normal, quickly
+from marks import each_dtype
 from softplus import LogSigmoid, ShiftedSoftplus, Softplus, softplus
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -71,7 +72,6 @@ MODULES = {
     "ShiftedSoftplus": lambda: ShiftedSoftplus(2),
     "LogSigmoid": LogSigmoid,
 }
-DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 
 
 def model(module: nn.Module) -> nn.Module:
@@ -79,7 +79,7 @@ def model(module: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Identity(), Calling(torch.clone), module).eval()
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])
+@each_dtype
 @pytest.mark.parametrize("build", MODULES.values(), ids=MODULES.keys())
 def test_an_exported_module_is_saved_and_loaded(build, dtype):
     """The values are right to PyTorch's own error in every dtype, on both sides of its overflow."""

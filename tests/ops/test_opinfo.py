@@ -11,6 +11,7 @@ from torch.testing._internal.common_modules import module_db
 from torch.testing._internal.opinfo.core import OpInfo, SampleInput
 
 import softplus
+from marks import each_dtype
 
 # Each info with what a user writes in the place of PyTorch's.
 FUNCTIONS = {
@@ -23,11 +24,6 @@ MODULE_INFOS = [info for info in module_db if info.module_cls in MODULES]
 each_function = pytest.mark.parametrize("info", FUNCTION_INFOS, ids=lambda info: info.name)
 each_module = pytest.mark.parametrize(
     "info", MODULE_INFOS, ids=lambda info: info.module_cls.__name__
-)
-each_dtype = pytest.mark.parametrize(
-    "dtype",
-    [torch.float64, torch.float32, torch.bfloat16, torch.float16],
-    ids=lambda dtype: str(dtype)[6:],
 )
 
 
@@ -172,7 +168,7 @@ def test_forward_over_reverse(info):
 
 @each_function
 def test_error_inputs(info):
-    """PyTorch 2.13 lists none: those of this package stand in test_bad_input.py."""
+    """PyTorch 2.13 lists none: those of this package stand in test_arguments.py."""
     for error in info.error_inputs("cpu") if info.error_inputs_func else ():
         with pytest.raises(error.error_type):
             ours(info, error.sample_input)
