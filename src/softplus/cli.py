@@ -43,6 +43,31 @@ app = typer.Typer(
 )
 
 
+_Activations = Annotated[
+    str,
+    typer.Option(
+        "--activations",
+        help="Comma-separated; parameters as softplus:beta=5. "
+        f"Known: {', '.join(activations.NAMES)}.",
+    ),
+]
+_Rates = Annotated[
+    str | None,
+    typer.Option(
+        "--lr",
+        help="Learning rates to choose from, comma-separated; a single one is taken as it is. "
+        "[default: the task's]",
+    ),
+]
+_Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="The largest difference in the test metric that does not matter to you. "
+        "[default: the task's]"
+    ),
+]
+
+
 @app.command("table")
 def show_table(
     plot: Annotated[
@@ -62,34 +87,15 @@ def show_table(
 @app.command()
 def compare(  # noqa: PLR0917  # on the command line every one of them has a name
     task: Annotated[str, typer.Argument(help=f"One of: {', '.join(tasks.NAMES)}.")],
-    activation: Annotated[
-        str,
-        typer.Option(
-            "--activations",
-            help="Comma-separated; parameters as softplus:beta=5. "
-            f"Known: {', '.join(activations.NAMES)}.",
-        ),
-    ] = "relu,softplus",
+    names: _Activations = "relu,softplus",
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 3,
     width: Annotated[int, typer.Option(help="Units a hidden layer.")] = 64,
     epochs: Annotated[int | None, typer.Option(help="[default: the task's]")] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Runs of each activation, each on a split of its own.")
     ] = None,
-    lr: Annotated[
-        str | None,
-        typer.Option(
-            help="Learning rates to choose from, comma-separated; a single one is taken as it is. "
-            "[default: the task's]"
-        ),
-    ] = None,
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            help="The largest difference in the test metric that does not matter to you. "
-            "[default: the task's]"
-        ),
-    ] = None,
+    rates: _Rates = None,
+    margin: _Margin = None,
     jobs: Annotated[int | None, typer.Option(help="Processes. [default: one a core]")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")] = Path(
         "softplus-report"
@@ -104,12 +110,12 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     """
     settings = study.settings(
         task,
-        activation,
+        names,
         depth=depth,
         width=width,
         epochs=epochs,
         seeds=seeds,
-        rates=lr,
+        rates=rates,
         margin=margin,
         quick=quick,
     )
@@ -190,7 +196,7 @@ def main() -> None:
     try:
         app()
     except (UsageError, OSError) as error:
-        Console(stderr=True).print(f"softplus: {error}", style="red", markup=False, soft_wrap=True)
+        terminal.complain(error)
         raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
 
 

@@ -1,4 +1,4 @@
-"""Everything that the command line prints: the tables of every command, progress, what stopped."""
+"""Everything that the command line prints: tables, progress, single lines, errors."""
 
 from collections.abc import Sequence
 
@@ -39,6 +39,11 @@ def progress() -> Progress:
 def say(text: str, console: Console) -> None:
     """Print a line as it is."""
     console.print(text, highlight=False, markup=False)
+
+
+def complain(error: Exception) -> None:
+    """Print an error as one line, to stderr."""
+    Console(stderr=True).print(f"softplus: {error}", style="red", markup=False, soft_wrap=True)
 
 
 def show_study(results: Results, console: Console) -> None:
