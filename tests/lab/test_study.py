@@ -22,6 +22,8 @@ def test_the_learning_rate_is_chosen_on_seeds_that_the_comparison_never_uses(set
     [
         ({"depth": 0}, "--depth"),
         ({"width": -1}, "--width"),
+        ({"width": 100_000_000}, "--width 100000000 .* weights"),
+        ({"depth": 10**9}, "--depth 1000000000 .* weights"),
         ({"epochs": 0}, "--epochs"),
         ({"seeds": 0}, "--seeds"),
         ({"learning_rates": ()}, "--lr"),

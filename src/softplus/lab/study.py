@@ -14,6 +14,8 @@ from softplus.lab.trials import Outcome, Trial
 # Tuning runs on seeds of its own, so that no final seed has seen its learning rate chosen.
 _FIRST_TUNING_SEED = 1_000_000
 _TUNING_SEEDS = 3
+# 16 GB with gradients and Adam's state.
+_MOST_WEIGHTS = 10**9
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Settings:
         for name in ("depth", "width", "epochs", "seeds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.depth * self.width**2 > _MOST_WEIGHTS:
+            raise UsageError(
+                f"--depth {self.depth} and --width {self.width} make a network of more than "
+                f"{_MOST_WEIGHTS:,} weights: choose a smaller one"
+            )
         if self.seeds > _FIRST_TUNING_SEED:
             raise UsageError(f"--seeds must be at most {_FIRST_TUNING_SEED}, got {self.seeds}")
         if not self.learning_rates or not all(0 < lr < float("inf") for lr in self.learning_rates):
