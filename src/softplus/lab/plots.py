@@ -107,26 +107,8 @@ def save_bandwidth_plot(path: Path, cases: list[bench.Case]) -> None:
     Raises:
         UsageError: As in `save_function_plot`.
     """
-    cases = [case for case in cases if case.direction == bench.FORWARD]
-    dtypes = list(dict.fromkeys(case.dtype for case in cases))
-    threads = list(dict.fromkeys(case.threads for case in cases))
     with rc_context(_STYLE):
-        figure = Figure(figsize=(3.4 * len(dtypes), 3 * len(threads)), layout="constrained")
-        panels = figure.subplots(len(threads), len(dtypes), squeeze=False, sharex=True, sharey=True)
-        for row, count in zip(panels, threads, strict=True):
-            for ax, dtype in zip(row, dtypes, strict=True):
-                here = [case for case in cases if (case.threads, case.dtype) == (count, dtype)]
-                for name, style in _BANDWIDTH_STYLES.items():
-                    ax.loglog(
-                        [case.size for case in here],
-                        [case.gigabytes_a_second(name) for case in here],
-                        **style,
-                    )
-                ax.set_title(f"{dtype}, {count} thread{'s' if count > 1 else ''}")
-                ax.set_xlabel("elements")
-            row[0].set_ylabel("GB/s")
-        panels[0][0].legend()
-        _save(figure, path)
+        _save(_bandwidth(cases), path)
 
 
 def check(path: Path) -> None:
@@ -146,6 +128,27 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(path)
     except OSError as error:
         raise UsageError(f"--plot {path} cannot be written ({error.strerror})") from None
+
+
+def _bandwidth(cases: list[bench.Case]) -> Figure:
+    """Draw a panel for each dtype and number of threads, all at one scale."""
+    cases = [case for case in cases if case.direction == bench.FORWARD]
+    dtypes = list(dict.fromkeys(case.dtype for case in cases))
+    threads = list(dict.fromkeys(case.threads for case in cases))
+    figure = Figure(figsize=(3.4 * len(dtypes), 3 * len(threads)), layout="constrained")
+    shape = len(threads), len(dtypes)
+    panels = figure.subplots(*shape, squeeze=False, sharex=True, sharey=True)
+    for row, count in zip(panels, threads, strict=True):
+        for ax, dtype in zip(row, dtypes, strict=True):
+            here = [case for case in cases if (case.threads, case.dtype) == (count, dtype)]
+            sizes = [case.size for case in here]
+            for name, style in _BANDWIDTH_STYLES.items():
+                ax.loglog(sizes, [case.gigabytes_a_second(name) for case in here], **style)
+            ax.set_title(f"{dtype}, {count} thread{'s' if count > 1 else ''}")
+            ax.set_xlabel("elements")
+        row[0].set_ylabel("GB/s")
+    panels[0][0].legend()
+    return figure
 
 
 def _colours(results: Results) -> dict[str, str]:
