@@ -121,12 +121,12 @@ def train(setting: Setting, arm: str, seed: int, epochs: int) -> dict[str, float
         model = softplus.harden(model, inputs)
         result["difference"] = model.difference
         activation = activations.parse("relu")
-    found = measures.of_activations(model, activation, inputs)
+    found = measures.measure(model, activation, inputs)
     return {
         **result,
         "accuracy": accuracy(task, model, inputs, test),
-        "zeros": 100 * found["sparsity"],
-        "dead": 100 * found["dead"],
+        "zeros": 100 * found.sparsity,
+        "dead": 100 * found.dead,
         "skipped": 100 * skipped(model, inputs),
     }
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+import torch
 
 from softplus import cli
 from softplus.lab import tasks
@@ -38,7 +40,9 @@ def refused(monkeypatch, capsys):
         with pytest.raises(SystemExit) as stop:
             cli.main()
         assert stop.value.code == 2
-        return capsys.readouterr().err
+        printed, message = capsys.readouterr()
+        assert printed == ""  # bad input is refused before anything is printed
+        return message
 
     return run
 
@@ -100,6 +104,41 @@ def test_compare_takes_every_activation_on_the_positive_target(tmp_path):
     assert len(results["verdicts"]) == 7
 
 
+def test_bench_prints_ratios_and_writes_the_times_and_the_plot(monkeypatch, capsys, tmp_path):
+    arguments = ["--quick", "--dtype", "float32,float16", "--size", "64,65536", "--threads", "1"]
+    files = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.svg")]
+    monkeypatch.setattr(sys, "argv", ["softplus", "bench", *arguments, *files])
+    monkeypatch.setenv("COLUMNS", "100")
+    threads = torch.get_num_threads()
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    assert torch.get_num_threads() == threads
+    printed = capsys.readouterr().out
+    assert "times faster" in printed
+    assert "not compiled: --quick" in printed
+    results = json.loads((tmp_path / "bench.json").read_text())
+    assert results["torch"] == torch.__version__
+    assert results["not_compiled"] == "--quick"
+    assert results["settings"]["sizes"] == [64, 65536]
+    measured = [(case["direction"], case["dtype"], case["size"]) for case in results["cases"]]
+    assert measured == [
+        (direction, dtype, size)
+        for dtype in ("float32", "float16")
+        for size in (64, 65536)
+        for direction in ("forward", "with grad", "backward", "double backward")
+        if direction != "with grad" or size == 64
+    ]
+    for case in results["cases"]:
+        copied = {"copy"} if case["direction"] == "forward" else set()
+        assert set(case["eager"]) == {"ReLU", "PyTorch", "softplus"} | copied
+        assert min(case["eager"].values()) > 0
+        assert case["compiled"] == {}
+    drawn = (tmp_path / "bench.svg").read_text()
+    assert "GB/s" in drawn
+    assert "roofline" in drawn
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -113,6 +152,11 @@ def test_compare_takes_every_activation_on_the_positive_target(tmp_path):
         (["compare", "digits", "--activations", "relu,softplus:beta=0"], ["beta", "'0'"]),
         (["compare", "digits", "--out", "/dev/null/x"], ["--out /dev/null/x cannot be written"]),
         (["table", "--plot", "functions.xyz"], ["--plot", "suffix", "svg"]),
+        (["table", "--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
+        (["bench", "--dtype", "float23"], ["unknown dtype 'float23'"]),
+        (["bench", "--json", "/dev/null/x.json"], ["--json /dev/null/x.json cannot be written"]),
+        (["bench", "--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
+        (["bench", "--plot", "bench.xyz"], ["--plot", "suffix", "svg"]),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, refused):
@@ -173,6 +217,35 @@ def _kept(path):
             return connection.execute("SELECT count(*) FROM trials").fetchone()[0]
     except sqlite3.OperationalError:  # not there yet
         return 0
+
+
+def test_a_closed_pipe_loses_no_report(tmp_path):
+    command = [sys.executable, "-m", "softplus.cli", "compare", "digits", *SMALL]
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [*command, "--out", tmp_path], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert b"Traceback" not in result.stderr
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_full_disk_is_one_clear_line():
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "softplus.cli", "table"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert result.stderr == "softplus: [Errno 28] No space left on device\n"
+
+
+def test_help_opens_with_what_the_program_is_for():
+    assert "Softplus beside ReLU" in softplus("--help").stdout
 
 
 def test_without_the_lab_extra_the_command_says_how_to_get_it():

@@ -1,32 +1,25 @@
 """The command line: reads the arguments, calls the lab, prints what it returns."""
 
-import json
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 try:
     import typer
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     from softplus.lab import (
         activations,
+        as_json,
         bench,
         engines,
+        files,
         plots,
         report,
+        runner,
         study,
-        table,
         tasks,
         terminal,
     )
@@ -42,7 +35,7 @@ except KeyboardInterrupt:
     raise SystemExit(130) from None
 
 app = typer.Typer(
-    help=__doc__.splitlines()[0] if __doc__ else None,
+    help="Softplus beside ReLU: what they are, what they cost, and which serves a task better.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -50,17 +43,29 @@ app = typer.Typer(
 )
 
 
-@dataclass(frozen=True)
-class _Budget:
-    """What a comparison spends where the command line does not say."""
-
-    seeds: int
-    epochs: int
-    learning_rates: tuple[float, ...]
-
-
-# A smoke test: too short for a verdict to rest on.
-_QUICK = _Budget(seeds=3, epochs=5, learning_rates=(1e-3, 1e-2))
+_Activations = Annotated[
+    str,
+    typer.Option(
+        "--activations",
+        help="Comma-separated; parameters as softplus:beta=5. "
+        f"Known: {', '.join(activations.NAMES)}.",
+    ),
+]
+_Rates = Annotated[
+    str | None,
+    typer.Option(
+        "--lr",
+        help="Learning rates to choose from, comma-separated; a single one is taken as it is. "
+        "[default: the task's]",
+    ),
+]
+_Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="The largest difference in the test metric that does not matter to you. "
+        "[default: the task's]"
+    ),
+]
 
 
 @app.command("table")
@@ -71,43 +76,26 @@ def show_table(
     ] = None,
 ) -> None:
     """Show Softplus beside ReLU: definitions, values, derivatives, limits, floating point."""
-    table.show(Console())
     if plot:
+        plots.check(plot)
         plots.save_function_plot(plot)
-        Console().print(f"plot: {plot}", highlight=False)
+    terminal.show_table(Console())
+    if plot:
+        terminal.say(f"plot: {plot}", Console())
 
 
 @app.command()
 def compare(  # noqa: PLR0917  # on the command line every one of them has a name
     task: Annotated[str, typer.Argument(help=f"One of: {', '.join(tasks.NAMES)}.")],
-    activation: Annotated[
-        str,
-        typer.Option(
-            "--activations",
-            help="Comma-separated; parameters as softplus:beta=5. "
-            f"Known: {', '.join(activations.NAMES)}.",
-        ),
-    ] = "relu,softplus",
+    names: _Activations = "relu,softplus",
     depth: Annotated[int, typer.Option(help="Hidden layers.")] = 3,
     width: Annotated[int, typer.Option(help="Units a hidden layer.")] = 64,
     epochs: Annotated[int | None, typer.Option(help="[default: the task's]")] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Runs of each activation, each on a split of its own.")
     ] = None,
-    lr: Annotated[
-        str | None,
-        typer.Option(
-            help="Learning rates to choose from, comma-separated; a single one is taken as it is. "
-            "[default: the task's]"
-        ),
-    ] = None,
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            help="The largest difference in the test metric that does not matter to you. "
-            "[default: the task's]"
-        ),
-    ] = None,
+    rates: _Rates = None,
+    margin: _Margin = None,
     jobs: Annotated[int | None, typer.Option(help="Processes. [default: one a core]")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")] = Path(
         "softplus-report"
@@ -120,46 +108,48 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
 
     The same command again runs only what is missing.
     """
-    data = tasks.load(task)
-    budget = _QUICK if quick else _Budget(10, data.epochs, data.learning_rates)
-    settings = study.Settings(
-        task=task,
-        activations=tuple(activations.parse_list(activation)),
+    settings = study.settings(
+        task,
+        names,
         depth=depth,
         width=width,
-        epochs=budget.epochs if epochs is None else epochs,
-        seeds=budget.seeds if seeds is None else seeds,
-        learning_rates=budget.learning_rates if lr is None else study.parse_rates(lr),
-        margin=data.margin if margin is None else margin,
+        epochs=epochs,
+        seeds=seeds,
+        rates=rates,
+        margin=margin,
+        quick=quick,
     )
     jobs = os.cpu_count() or 1 if jobs is None else jobs
     if jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {jobs}")
-    report.prepare(out)
+    files.prepare_folder("--out", out)
     console = Console()
-    with Store(out / "study.sqlite") as store, _progress(console) as bar:
+    results = _run(settings, out / "study.sqlite", jobs, console)
+    paths = report.write(results, out)
+    terminal.show_study(results, console)
+    for path in paths:
+        terminal.say(f"wrote {path}", console)
+
+
+def _run(settings: study.Settings, file: Path, jobs: int, console: Console) -> study.Results:
+    """Run a study under a progress bar; where it is stopped, say what is kept, and exit."""
+    with Store(file) as store, terminal.progress() as bar:
         trials = bar.add_task("", total=settings.trials)
-        done = 0
-
-        def progress(phase: str, count: int) -> None:
-            nonlocal done
-            done = count
-            bar.update(trials, description=phase, completed=count)
-
         try:
-            results = study.run(settings, store, jobs, progress)
+            return runner.run(
+                settings,
+                store,
+                jobs,
+                lambda phase, done: bar.update(trials, description=phase, completed=done),
+            )
         except (KeyboardInterrupt, engines.WorkerDiedError) as stop:
             bar.stop()
-            reason = str(stop) or "stopped"
-            console.print(
-                f"{reason}: {done} of {settings.trials} runs are kept in {store.path}; the same "
-                "command goes on from there",
-                highlight=False,
+            terminal.say(
+                f"{str(stop) or 'stopped'}: {bar.tasks[trials].completed:.0f} of "
+                f"{settings.trials} runs are kept in {file}; the same command goes on from there",
+                console,
             )
             raise typer.Exit(1 if str(stop) else 130) from None
-    terminal.show(results, console)
-    for path in report.write(results, out):
-        console.print(f"wrote {path}", highlight=False)
 
 
 @app.command("bench")
@@ -179,48 +169,35 @@ def run_bench(  # noqa: PLR0917  # on the command line every one of them has a n
 ) -> None:
     """Time the function beside ReLU and PyTorch's Softplus, eager and compiled."""
     settings = bench.settings(dtype, size, threads, quick)
+    if json_file:
+        files.check("--json", json_file)
     if plot:
         plots.check(plot)
-    bench.check_writable("--json", json_file)
-    bench.check_writable("--plot", plot)
     console = Console()
-    cases: list[bench.Case] = []
     skipped = "--quick" if quick else bench.no_compiler()
     settings = replace(settings, compiled=skipped is None)
-    with _progress(console) as bar:
+    cases: list[bench.Case] = []
+    with terminal.progress() as bar:
         row = bar.add_task("", total=settings.cases)
         for case in bench.run(settings, lambda what: bar.update(row, description=what)):
             cases.append(case)
             bar.advance(row)
-    bench.show(cases, console)
-    if skipped:
-        console.print(f"not compiled: {skipped}", highlight=False, markup=False)
     if json_file:
-        json_file.write_text(json.dumps(bench.results(settings, cases, skipped), indent=1) + "\n")
+        json_file.write_text(as_json.of_times(settings, cases, skipped), encoding="utf-8")
     if plot:
         plots.save_bandwidth_plot(plot, cases)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
+    terminal.show_times(cases, console)
+    if skipped:
+        terminal.say(f"not compiled: {skipped}", console)
 
 
 def main() -> None:
-    """Run the command line; what the user got wrong is one line and exit code 2."""
+    """Run the command line; an error is one line, exit code 2 where the user can put it right."""
     try:
         app()
-    except UsageError as error:
-        Console(stderr=True).print(f"softplus: {error}", style="red", markup=False, soft_wrap=True)
-        raise SystemExit(2) from None
+    except (UsageError, OSError) as error:
+        terminal.complain(error)
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
 
 
 if __name__ == "__main__":

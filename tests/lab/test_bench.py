@@ -1,78 +1,14 @@
-"""The benchmark: what it prints, writes and refuses, how it times; no time is asserted."""
-
-import json
-import sys
+"""The passes that `softplus.lab.bench` times, and what it refuses; no time is asserted."""
 
 import pytest
 import torch
 
-from softplus import cli
-from softplus.lab import bench, timing
-
-
-def run(monkeypatch, *arguments):
-    """Run the command line in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["softplus", "bench", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "100")
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return stop.value.code
-
-
-def test_bench_prints_the_bounds_and_writes_the_times_and_the_plot(monkeypatch, capsys, tmp_path):
-    narrow = ["--quick", "--dtype", "float32,float16", "--size", "64,65536", "--threads", "1"]
-    files = ["--json", tmp_path / "bench.json", "--plot", tmp_path / "bench.svg"]
-    threads = torch.get_num_threads()
-    assert run(monkeypatch, *narrow, *files) == 0
-    assert torch.get_num_threads() == threads
-    printed = capsys.readouterr().out
-    assert "times faster" in printed
-    assert "not compiled: --quick" in printed
-    results = json.loads((tmp_path / "bench.json").read_text())
-    assert results["torch"] == torch.__version__
-    assert results["not_compiled"] == "--quick"
-    assert results["settings"]["sizes"] == [64, 65536]
-    measured = [(case["direction"], case["dtype"], case["size"]) for case in results["cases"]]
-    assert measured == [
-        (direction, dtype, size)
-        for dtype in ("float32", "float16")
-        for size in (64, 65536)
-        for direction in ("forward", "with grad", "backward", "double backward")
-        if direction != "with grad" or size == 64
-    ]
-    for case in results["cases"]:
-        copied = {"copy"} if case["direction"] == "forward" else set()
-        assert set(case["eager"]) == {"ReLU", "PyTorch", "softplus"} | copied
-        assert min(case["eager"].values()) > 0
-        assert case["compiled"] == {}
-    drawn = (tmp_path / "bench.svg").read_text()
-    assert "GB/s" in drawn
-    assert "roofline" in drawn
-
-
-def test_the_bounds_stand_beside_one_thread_of_the_instruction_set_they_are_for(monkeypatch):
-    def bound(threads, isa, size=65_536):
-        monkeypatch.setattr(bench.cpu, "instruction_set", lambda: isa)
-        return bench.Case("forward", "float32", size, threads, {}).bound
-
-    assert bound(1, "avx512") == bench.Bound(4.0, 4.0)
-    assert bound(1, "avx2") == bench.Bound(6.4, 2.5)
-    assert bound(1, "avx2", size=64) == bench.Bound(None, 0.5 / 1.6)
-    assert bound(1, "baseline") is None
-    assert bound(1, None) is None
-    assert bound(2, "avx512") is None
-    assert bound(1, "avx512", size=65_537) is None
-
-
-def test_a_missed_bound_is_red_and_a_met_one_green():
-    assert bench._beside(4.0, "≤", 4.0) == "[green]4.00 (≤ 4)[/]"
-    assert bench._beside(4.1, "≤", 4.0).startswith("[red]")
-    assert bench._beside(4.1, "≥", 4.0).startswith("[green]")
-    assert bench._beside(3.9, "≥", 4.0).startswith("[red]")
+from softplus.lab import bench
+from softplus.lab.errors import UsageError
 
 
 def test_the_largest_size_goes_into_existing_memory(monkeypatch):
-    monkeypatch.setattr(bench, "_INTO_EXISTING", 100)
+    monkeypatch.setattr(bench, "INTO_EXISTING", 100)
     x, *rest = torch.linspace(-3, 3, 100), torch.ones(100), torch.ones(100)
     for name, expected in (
         (bench.RELU, torch.relu(x)),
@@ -99,25 +35,6 @@ def test_every_pass_computes_what_it_says(name):
     torch.testing.assert_close(towards_x, gg * g * second)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--dtype", "float23"], ["unknown dtype 'float23'", "did you mean", "bfloat16"]),
-        (["--size", "0"], ["--size", "at least 1", "'0'"]),
-        (["--size", "big"], ["--size", "whole numbers", "'big'"]),
-        (["--threads", "-1"], ["--threads", "at least 1", "'-1'"]),
-        (["--json", "/dev/null/x.json"], ["--json /dev/null/x.json cannot be written"]),
-        (["--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
-        (["--plot", "bench.xyz"], ["--plot", "suffix", "svg"]),
-    ],
-)
-def test_bad_input_is_one_clear_line_and_exit_code_2(arguments, words, monkeypatch, capsys):
-    assert run(monkeypatch, *arguments) == 2
-    message = capsys.readouterr().err
-    assert len(message.strip().splitlines()) == 1
-    assert all(word in message for word in words)
-
-
 def test_without_a_compiler_the_reason_is_given(monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("no C++ compiler\nand a long story")
@@ -126,9 +43,22 @@ def test_without_a_compiler_the_reason_is_given(monkeypatch):
     assert bench.no_compiler() == "torch.compile does not work here: no C++ compiler"
 
 
-def test_rounds_visit_every_call_in_turn():
-    visits = []
-    calls = {name: lambda name=name: visits.append(name) for name in "ab"}
-    times = timing.interleaved(calls, rounds=3)
-    assert {name: len(seconds) for name, seconds in times.items()} == {"a": 3, "b": 3}
-    assert visits[-6:] == ["a", "b"] * 3
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dtype": "float23"}, r"unknown dtype 'float23'; did you mean .*bfloat16"),
+        ({"size": "0"}, "--size must be .* at least 1, got '0'"),
+        ({"size": "big"}, "--size must be whole numbers .*'big'"),
+        ({"threads": "-1"}, "--threads must be .* at least 1, got '-1'"),
+    ],
+)
+def test_settings_that_make_no_sense_name_their_option(arguments, words):
+    unsaid = dict.fromkeys(("dtype", "size", "threads"))
+    with pytest.raises(UsageError, match=words):
+        bench.settings(**{**unsaid, **arguments}, quick=True)
+
+
+def test_the_settings_count_the_cases_that_run_yields():
+    settings = bench.settings("float32", "64,128", "1", quick=True)
+    cases = list(bench.run(settings, lambda _: None))
+    assert len(cases) == settings.cases == 4 + 3

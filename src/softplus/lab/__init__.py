@@ -1,1 +1,1 @@
-"""The lab: trains a task with Softplus, ReLU and others, and says which is better."""
+"""The lab: what `softplus compare`, `softplus bench` and `softplus table` measure and show."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,44 +12,28 @@ from softplus.modules import ShiftedSoftplus, Softplus
 
 
 @dataclass(frozen=True)
-class _Family:
+class Activation:
+    """One activation: its family, and the parameters that its module takes, in that order."""
+
+    family: str
     module: Callable[..., nn.Module]
     formula: str
     parameters: dict[str, float] = field(default_factory=dict)
 
-
-_FAMILIES = {
-    "relu": _Family(nn.ReLU, "max(x, 0)"),
-    "softplus": _Family(Softplus, "ln(1 + e^(beta·x)) / beta", {"beta": 1.0}),
-    "shifted_softplus": _Family(
-        ShiftedSoftplus, "ln(1 + e^(beta·x)) / beta - ln2/beta", {"beta": 1.0}
-    ),
-    "gelu": _Family(nn.GELU, "x·Phi(x)"),
-    "silu": _Family(nn.SiLU, "x·sigmoid(x)"),
-    "elu": _Family(nn.ELU, "x; alpha·(e^x - 1) where x < 0", {"alpha": 1.0}),
-    "leaky_relu": _Family(nn.LeakyReLU, "x; slope·x where x < 0", {"slope": 0.01}),
-}
-NAMES = tuple(_FAMILIES)
-# How the module spells a parameter, where it does so otherwise.
-_MODULE_SPELLING = {"slope": "negative_slope"}
-
-
-@dataclass(frozen=True)
-class Activation:
-    """One activation of a comparison: a family and its parameters.
-
-    `name` is the canonical spelling: `softplus`, `softplus:beta=5`.
-    """
-
-    name: str
-    formula: str
-    family: str
-    parameters: tuple[tuple[str, float], ...]
+    @property
+    def name(self) -> str:
+        """The canonical spelling: `softplus`, `softplus:beta=5`."""
+        defaults = _FAMILIES[self.family].parameters
+        changed = [
+            f"{key}={value!r}".removesuffix(".0")
+            for key, value in self.parameters.items()
+            if value != defaults[key]
+        ]
+        return ":".join([self.family, *changed])
 
     def build(self) -> nn.Module:
         """Return a new module of this activation."""
-        options = {_MODULE_SPELLING.get(key, key): value for key, value in self.parameters}
-        return _FAMILIES[self.family].module(**options)
+        return self.module(*self.parameters.values())
 
     def derivative(self, x: Tensor) -> Tensor:
         """Return f'(x) of this activation, by autograd."""
@@ -69,10 +53,32 @@ class Activation:
             ]
         )
 
-    def values(self, at: list[float]) -> list[float]:
-        """Return f at the given points, in float64."""
-        result: list[float] = self.build()(torch.tensor(at, dtype=torch.float64)).tolist()
+    def values(self) -> list[float]:
+        """Return f(-2), f(0) and f(5), in float64."""
+        x = torch.tensor([-2.0, 0.0, 5.0], dtype=torch.float64)
+        result: list[float] = self.build()(x).tolist()
         return result
+
+
+# Each with its default parameters.
+_FAMILIES = {
+    activation.family: activation
+    for activation in (
+        Activation("relu", nn.ReLU, "max(x, 0)"),
+        Activation("softplus", Softplus, "ln(1 + e^(beta·x)) / beta", {"beta": 1.0}),
+        Activation(
+            "shifted_softplus",
+            ShiftedSoftplus,
+            "ln(1 + e^(beta·x)) / beta - ln2/beta",
+            {"beta": 1.0},
+        ),
+        Activation("gelu", nn.GELU, "x·Phi(x)"),
+        Activation("silu", nn.SiLU, "x·sigmoid(x)"),
+        Activation("elu", nn.ELU, "x; alpha·(e^x - 1) where x < 0", {"alpha": 1.0}),
+        Activation("leaky_relu", nn.LeakyReLU, "x; slope·x where x < 0", {"slope": 0.01}),
+    )
+}
+NAMES = tuple(_FAMILIES)
 
 
 def derivatives(function: Callable[[Tensor], Tensor], x: Tensor, orders: int = 2) -> list[Tensor]:
@@ -104,31 +110,30 @@ def parse(spelling: str) -> Activation:
     if family not in _FAMILIES:
         raise unknown("activation", family, _FAMILIES)
     defaults = _FAMILIES[family].parameters
-    chosen = dict(defaults)
+    chosen: dict[str, float] = {}
     for option in filter(None, options.split(":")):
         key, _, value = option.partition("=")
         if not defaults:
             raise UsageError(f"activation {family} takes no parameter, got {option!r}")
         if key not in defaults:
             raise unknown(f"parameter of {family}", key, defaults)
+        if key in chosen:
+            raise UsageError(f"{key} of {family} is given twice in {spelling!r}")
         chosen[key] = _positive(f"{key} of {family}", value)
-    changed = [f"{key}={value:g}" for key, value in chosen.items() if value != defaults[key]]
-    return Activation(
-        name=":".join([family, *changed]),
-        formula=_FAMILIES[family].formula,
-        family=family,
-        parameters=tuple(chosen.items()),
-    )
+    return replace(_FAMILIES[family], parameters={**defaults, **chosen})
 
 
 def parse_list(spellings: str) -> list[Activation]:
     """Return the activations of a comma-separated list, of which each must be named once."""
     activations = [parse(spelling) for spelling in spellings.split(",") if spelling.strip()]
     names = [activation.name for activation in activations]
-    if len(set(names)) < max(2, len(names)):
+    if len(set(names)) < 2:
         raise UsageError(
             f"--activations needs two or more different activations, got {spellings!r}"
         )
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"--activations names {name} twice, got {spellings!r}")
     return activations
 
 

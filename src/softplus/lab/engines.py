@@ -14,7 +14,7 @@ from loky.process_executor import TerminatedWorkerError
 from softplus.lab import timing
 
 Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
+Output = TypeVar("Output")
 
 
 class WorkerDiedError(RuntimeError):
@@ -22,8 +22,8 @@ class WorkerDiedError(RuntimeError):
 
 
 def run_local(
-    function: Callable[[Item], Outcome], items: Sequence[Item], jobs: int
-) -> Generator[tuple[Item, Outcome]]:
+    function: Callable[[Item], Output], items: Sequence[Item], jobs: int
+) -> Generator[tuple[Item, Output]]:
     """Yield (item, function(item)) in the order in which they finish, on `jobs` processes.
 
     Each process computes with one thread, so that results do not depend on `jobs`; one job runs

@@ -1,6 +1,7 @@
 """What is measured on a network: its pre-activations, its units, its gradients."""
 
-from typing import Any
+import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,31 @@ HISTOGRAM_RANGE = (-10.0, 10.0)
 HISTOGRAM_BINS = 80
 
 
+@dataclass(frozen=True)
+class Measures:
+    """What was measured on one trained network.
+
+    Shares are of all units or of all (example, unit) pairs, over all hidden layers; negative and
+    positive are the pairs whose pre-activation is so. The last two come from the training, and are
+    NaN where it was not followed.
+    """
+
+    share_negative: float
+    output_negative: float
+    recovered_negative: float
+    share_positive: float
+    output_positive: float
+    recovered_positive: float
+    smallest_gradient: float
+    underflow: float
+    dead: float
+    dormant: float
+    sparsity: float
+    histogram: tuple[float, ...]
+    smoothness: float = math.nan
+    first_layer_gradient: float = math.nan
+
+
 def pre_activations(model: nn.Sequential, activation: Activation, inputs: Tensor) -> list[Tensor]:
     """Return what enters each hidden activation, examples by units, for the given inputs."""
     kind = type(activation.build())
@@ -30,11 +56,10 @@ def pre_activations(model: nn.Sequential, activation: Activation, inputs: Tensor
     return entering
 
 
-def of_activations(model: nn.Sequential, activation: Activation, inputs: Tensor) -> dict[str, Any]:
-    """Measure the hidden activations over a whole data set.
-
-    Shares are of all units or of all (example, unit) pairs, over all hidden layers.
-    """
+def measure(
+    model: nn.Sequential, activation: Activation, inputs: Tensor, path: "UpdatePath | None" = None
+) -> Measures:
+    """Measure the hidden activations over a whole data set, and how the training went."""
     entering = pre_activations(model, activation, inputs)
     module = activation.build()
     slopes = [activation.derivative(z).abs() for z in entering]
@@ -44,20 +69,21 @@ def of_activations(model: nn.Sequential, activation: Activation, inputs: Tensor)
     dormant = torch.cat([_dormant(h) for h in leaving])
     z, h, slope = (torch.cat([part.flatten() for part in of]) for of in (entering, leaving, slopes))
     histogram = torch.histc(z.clamp(*HISTOGRAM_RANGE), HISTOGRAM_BINS, *HISTOGRAM_RANGE)
-    return {
-        **_side("negative", entering, leaving, sign=-1),
-        **_side("positive", entering, leaving, sign=1),
-        "smallest_gradient": float(slope.min()),
-        "underflow": _share(slope < torch.finfo(slope.dtype).tiny),
-        "dead": _share(dead),
-        "dormant": _share(dormant),
-        "sparsity": _share(h == 0),
-        "histogram": (histogram / z.numel()).tolist(),
-    }
+    return Measures(
+        *_side(entering, leaving, sign=-1),
+        *_side(entering, leaving, sign=1),
+        smallest_gradient=float(slope.min()),
+        underflow=_share(slope < torch.finfo(slope.dtype).tiny),
+        dead=_share(dead),
+        dormant=_share(dormant),
+        sparsity=_share(h == 0),
+        histogram=tuple((histogram / z.numel()).tolist()),
+        **(path.summary() if path else {}),
+    )
 
 
-def _side(name: str, entering: list[Tensor], leaving: list[Tensor], sign: int) -> dict[str, float]:
-    """Measure the pairs whose pre-activation has this sign.
+def _side(entering: list[Tensor], leaving: list[Tensor], sign: int) -> tuple[float, float, float]:
+    """Return the share, the mean output and what is recovered of the pairs of this sign.
 
     What a linear probe recovers is R² of the best line from output back to pre-activation, the
     squared correlation, within each layer; layers count by their number of pairs.
@@ -66,12 +92,12 @@ def _side(name: str, entering: list[Tensor], leaving: list[Tensor], sign: int) -
     count = sum(z.numel() for z, _ in pairs)
     everything = sum(z.numel() for z in entering)
     if count == 0:
-        return {f"share_{name}": 0.0, f"output_{name}": 0.0, f"recovered_{name}": 0.0}
-    return {
-        f"share_{name}": count / everything,
-        f"output_{name}": float(sum(h.double().sum() for _, h in pairs)) / count,
-        f"recovered_{name}": sum(_r_squared(h, z) * z.numel() for z, h in pairs) / count,
-    }
+        return 0.0, 0.0, 0.0
+    return (
+        count / everything,
+        float(sum(h.double().sum() for _, h in pairs)) / count,
+        sum(_r_squared(h, z) * z.numel() for z, h in pairs) / count,
+    )
 
 
 def _r_squared(x: Tensor, y: Tensor) -> float:

@@ -1,36 +1,21 @@
 """The report on disk: report.html (one offline file), report.md and results.json."""
 
-import json
-import math
-import tempfile
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from softplus.lab import plots, summary
-from softplus.lab.errors import UsageError
+from softplus.lab import as_json, files, plots, summary
+from softplus.lab.study import Results
 
 
-def prepare(out: Path) -> None:
-    """Make the folder and make sure that it can be written, before any work is done.
+def write(results: Results, out: Path) -> list[Path]:
+    """Write the three files and return their paths; what matters most and needs least comes first.
 
-    Raises:
-        UsageError: It cannot.
+    Each appears whole or not at all.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"--out {out} cannot be written ({error.strerror}): choose a folder of yours"
-        ) from None
-
-
-def write(results: dict[str, Any], out: Path) -> list[Path]:
-    """Write the three files and return their paths; each appears whole or not at all."""
+    data = as_json.of_results(results)
     context = {
         "results": results,
         "sections": summary.sections(results),
@@ -38,27 +23,19 @@ def write(results: dict[str, Any], out: Path) -> list[Path]:
         "test_headings": summary.TEST_HEADINGS,
         "notes": summary.notes(results),
         "sentence": summary.sentence(results),
-        "names": [arm["name"] for arm in results["arms"]],
+        "names": [arm.name for arm in results.arms],
     }
-    data = json.dumps(_finite(results), indent=1, allow_nan=False)
-    pages = {
-        "report.html": _render(
-            "report.html",
-            **context,
-            # An embedded "</script>" would end the page's script element.
-            data=data.replace("</", "<\\/"),
-            figures=plots.figures(results),
-        ),
-        "report.md": _render("report.md", **context),
-        "results.json": data,
-    }
-    paths = []
-    for name, text in pages.items():
-        path = out / name
-        part = out / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-        paths.append(path)
+    paths = [out / name for name in ("report.html", "report.md", "results.json")]
+    files.write(out / "results.json", data)
+    files.write(out / "report.md", _render("report.md", **context))
+    page = _render(
+        "report.html",
+        **context,
+        # An embedded "</script>" would end the page's script element.
+        data=data.replace("</", "<\\/"),
+        figures=plots.figures(results),
+    )
+    files.write(out / "report.html", page)
     return paths
 
 
@@ -70,16 +47,5 @@ def _render(name: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["cell"] = lambda text: text.replace("|", "\\|")
-    template = files("softplus.lab").joinpath(name).read_text(encoding="utf-8")
+    template = resources.files("softplus.lab").joinpath(name).read_text(encoding="utf-8")
     return environment.from_string(template).render(**context)
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with NaN and infinities, which JSON does not have, as None."""
-    if isinstance(value, dict):
-        return {key: _finite(member) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(member) for member in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -93,6 +93,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def sign_flip_p(differences: Sequence[float]) -> float:
     """Return the two-sided p of the sign-flip test of mean 0: exact to 15 values, then sampled."""
+    if len(differences) < 2:
+        return 1.0
     result = stats.permutation_test(
         (np.asarray(differences, dtype=float),),
         lambda sample, axis: np.mean(sample, axis=axis),
@@ -135,12 +137,9 @@ def decide(
     for (name, sample), p, p_holm, p_same in zip(
         differences.items(), different, holm(different), holm(same), strict=True
     ):
-        if p_same < _LEVEL:
-            winner = "equivalent"
-        elif p_holm < _LEVEL:
-            winner = name if (sample.mean() > 0) == higher_is_better else reference
-        else:
-            winner = "cannot tell"
+        better = name if (sample.mean() > 0) == higher_is_better else reference
+        winner = _winner(better, p_holm, p_same)
+        needed = _seeds_needed(sample, test_ratio, margin, len(arms))
         verdicts.append(
             Verdict(
                 arm=name,
@@ -149,14 +148,18 @@ def decide(
                 p=p,
                 p_holm=p_holm,
                 p_equivalence_holm=p_same,
-                p_sign_flip=sign_flip_p(list(sample)) if len(sample) > 1 else 1.0,
+                p_sign_flip=sign_flip_p(list(sample)),
                 winner=winner,
-                seeds_needed=_seeds_needed(sample, test_ratio, margin, len(arms))
-                if winner == "cannot tell"
-                else None,
+                seeds_needed=needed if winner == "cannot tell" else None,
             )
         )
     return verdicts
+
+
+def _winner(better: str, p: float, p_equivalence: float) -> str:
+    if p_equivalence < _LEVEL:
+        return "equivalent"
+    return better if p < _LEVEL else "cannot tell"
 
 
 def _t_p(differences: np.ndarray, test_ratio: float) -> float:

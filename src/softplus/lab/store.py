@@ -1,41 +1,33 @@
 """The study's memory: every finished trial, in one SQLite file."""
 
-import json
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from softplus.lab import as_json
 from softplus.lab.errors import UsageError
-
-Result = dict[str, Any]
+from softplus.lab.trials import Outcome, Trial
 
 
 class Store:
-    """Keeps the result of each trial under its key; what is written survives kill -9.
+    """Keeps the outcome of each trial; what is written survives kill -9.
 
-    >>> with Store(Path(":memory:")) as store:
-    ...     store.put("a key", {"test": 1.5})
-    ...     store.get(["a key", "another"])
-    {'a key': {'test': 1.5}}
+    Raises:
+        UsageError: From every method, where the file is no study's or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with self._refusing():
             # Autocommit: one trial is one transaction.
             self._connection = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS trials (key TEXT PRIMARY KEY, result TEXT NOT NULL)"
             )
-        except sqlite3.Error as error:
-            raise UsageError(
-                f"{path} cannot be used as the study's file ({error}): move it away, or choose "
-                "another --out"
-            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -48,14 +40,28 @@ class Store:
     ) -> None:
         self._connection.close()
 
-    def put(self, key: str, result: Result) -> None:
-        """Keep a result; one already there under the key is replaced."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO trials VALUES (?, ?)", (key, json.dumps(result))
-        )
+    def put(self, trial: Trial, outcome: Outcome) -> None:
+        """Keep an outcome; one already there is replaced."""
+        with self._refusing():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO trials VALUES (?, ?)",
+                (as_json.key(trial), as_json.of_outcome(outcome)),
+            )
 
-    def get(self, keys: Iterable[str]) -> dict[str, Result]:
-        """Return the results that are there, by key."""
-        wanted = set(keys)
-        with closing(self._connection.execute("SELECT key, result FROM trials")) as rows:
-            return {key: json.loads(result) for key, result in rows if key in wanted}
+    def get(self, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
+        """Return the outcomes that are there."""
+        wanted = {as_json.key(trial): trial for trial in trials}
+        with self._refusing():
+            rows = self._connection.execute("SELECT key, result FROM trials").fetchall()
+        return {wanted[key]: as_json.outcome(text) for key, text in rows if key in wanted}
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Name the file in every error of SQLite's."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise UsageError(
+                f"{self.path} cannot be used as the study's file ({error}): move it away, or "
+                "choose another --out"
+            ) from None

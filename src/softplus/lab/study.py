@@ -1,30 +1,26 @@
-"""A study: all the trials of a comparison, and what they add up to."""
+"""A study: what the user asked for, the trials that takes, and what they came to."""
 
-import platform
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from statistics import fmean
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from softplus.lab import cost, engines, statistics, tasks, trials
+from softplus.lab import activations, tasks
 from softplus.lab.activations import Activation
+from softplus.lab.cost import Cost
 from softplus.lab.errors import UsageError
-from softplus.lab.store import Result, Store
-from softplus.lab.trials import Trial
+from softplus.lab.measures import Measures
+from softplus.lab.statistics import Verdict
+from softplus.lab.trials import Outcome, Trial
 
 # Tuning runs on seeds of its own, so that no final seed has seen its learning rate chosen.
 _FIRST_TUNING_SEED = 1_000_000
 _TUNING_SEEDS = 3
+# 16 GB with gradients and Adam's state.
+_MOST_WEIGHTS = 10**9
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user asked for; the first activation, or relu where present, is the reference."""
+    """What the user asked for; relu where it is present, else the first, is the reference."""
 
     task: str
     activations: tuple[Activation, ...]
@@ -39,6 +35,11 @@ class Settings:
         for name in ("depth", "width", "epochs", "seeds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, got {getattr(self, name)}")
+        if self.depth * self.width**2 > _MOST_WEIGHTS:
+            raise UsageError(
+                f"--depth {self.depth} and --width {self.width} make a network of more than "
+                f"{_MOST_WEIGHTS:,} weights: choose a smaller one"
+            )
         if self.seeds > _FIRST_TUNING_SEED:
             raise UsageError(f"--seeds must be at most {_FIRST_TUNING_SEED}, got {self.seeds}")
         if not self.learning_rates or not all(0 < lr < float("inf") for lr in self.learning_rates):
@@ -75,151 +76,104 @@ class Settings:
             for seed in range(_TUNING_SEEDS)
         ]
 
+    def finals(self, activation: str, learning_rate: float) -> list[Trial]:
+        """Return the trials that the comparison rests on, in the order of their seeds."""
+        return [
+            self.trial(activation, learning_rate, seed, measured=True) for seed in range(self.seeds)
+        ]
+
     @property
     def trials(self) -> int:
         """How many trials the study has."""
         return sum(len(self.tuning(a.name)) + self.seeds for a in self.activations)
 
 
-def parse_rates(spelling: str) -> tuple[float, ...]:
-    """Return the learning rates of a comma-separated list.
+def settings(
+    task: str,
+    spellings: str,
+    *,
+    depth: int,
+    width: int,
+    epochs: int | None,
+    seeds: int | None,
+    rates: str | None,
+    margin: float | None,
+    quick: bool,
+) -> Settings:
+    """Return the settings for what the command line says.
 
-    >>> parse_rates("1e-3,1e-2")
-    (0.001, 0.01)
+    `quick` is a smoke test, too short for a verdict to rest on.
 
     Raises:
-        UsageError: One of them is not a number.
+        UsageError: Something in it is unknown, no number, or out of range.
     """
+    data = tasks.load(task)
+    unsaid = Settings(
+        task=task,
+        activations=tuple(activations.parse_list(spellings)),
+        depth=depth,
+        width=width,
+        epochs=5 if quick else data.epochs,
+        seeds=3 if quick else 10,
+        learning_rates=(1e-3, 1e-2) if quick else data.learning_rates,
+        margin=data.margin,
+    )
+    said: dict[str, Any] = {
+        "epochs": epochs,
+        "seeds": seeds,
+        "learning_rates": None if rates is None else _parse_rates(rates),
+        "margin": margin,
+    }
+    return replace(unsaid, **{name: value for name, value in said.items() if value is not None})
+
+
+def _parse_rates(spelling: str) -> tuple[float, ...]:
+    """Return the learning rates of a comma-separated list."""
     try:
         return tuple(sorted({float(rate) for rate in spelling.split(",")}))
     except ValueError:
         raise UsageError(f"--lr must list numbers, comma-separated, got {spelling!r}") from None
 
 
-def run(
-    settings: Settings, store: Store, jobs: int, progress: Callable[[str, int], None]
-) -> dict[str, Any]:
-    """Run the trials that the store lacks and return the study's results, ready for JSON.
+@dataclass(frozen=True)
+class Arm:
+    """One activation of a study: its learning rate, and what its trials came to, seed by seed.
 
-    Args:
-        settings: What to compare, and how.
-        store: Where finished trials are kept and found again.
-        jobs: How many processes train side by side.
-        progress: Called with the phase and the number of trials done, after each.
+    `tuning` is the mean validation metric of every learning rate tried, NaN where there was one
+    to choose from.
     """
-    done = 0
 
-    def complete(phase: str, wanted: list[Trial]) -> dict[Trial, Result]:
-        nonlocal done
-        kept = store.get(trial.key for trial in wanted)
-        results = {trial: kept[trial.key] for trial in wanted if trial.key in kept}
-        done += len(results)
-        progress(phase, done)
-        missing = [trial for trial in wanted if trial not in results]
-        with closing(engines.run_local(trials.run, missing, jobs)) as finished:
-            for trial, result in finished:
-                store.put(trial.key, result)
-                results[trial] = result
-                done += 1
-                progress(phase, done)
-        return results
+    activation: Activation
+    learning_rate: float
+    tuning: dict[float, float]
+    cost: Cost
+    outcomes: tuple[Outcome, ...]
 
-    task = tasks.load(settings.task)
-    names = [activation.name for activation in settings.activations]
-    tuned = complete(
-        "choosing learning rates", [trial for name in names for trial in settings.tuning(name)]
-    )
-    tuning = {name: _mean_validation(settings, tuned, name) for name in names}
-    chosen = {name: _best(tuning[name], task) for name in names}
-    finals = {
-        name: [
-            settings.trial(name, chosen[name], seed, measured=True)
-            for seed in range(settings.seeds)
-        ]
-        for name in names
-    }
-    results = complete("comparing", [trial for name in names for trial in finals[name]])
-    progress("timing steps", done)
-    costs = cost.measure(
-        task, list(settings.activations), settings.reference, settings.depth, settings.width
-    )
-    sizes = [len(rows) for rows in task.split(0)]
-    arms: list[dict[str, Any]] = [
-        {
-            "name": activation.name,
-            "formula": activation.formula,
-            "parameters": dict(activation.parameters),
-            "shape": activation.shape(),
-            "values": activation.values([-2.0, 0.0, 5.0]),
-            "learning_rate": chosen[activation.name],
-            "tuning": [
-                {"learning_rate": rate, "validation": metric}
-                for rate, metric in tuning[activation.name].items()
-            ],
-            "cost": asdict(costs[activation.name]),
-            "trials": [{"seed": trial.seed, **results[trial]} for trial in finals[activation.name]],
-        }
-        for activation in settings.activations
-    ]
-    test_ratio = sizes[2] / sizes[0]
-    metrics: dict[str, Sequence[float]] = {
-        arm["name"]: [trial["test"] for trial in arm["trials"]] for arm in arms
-    }
-    reference_values = metrics.pop(settings.reference)
-    verdicts = statistics.decide(
-        metrics,
-        settings.reference,
-        reference_values,
-        test_ratio=test_ratio,
-        margin=settings.margin,
-        higher_is_better=task.higher_is_better,
-    )
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": {
-            "softplus": version("softplus"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        },
-        "settings": {
-            **asdict(settings),
-            "activations": names,
-            "reference": settings.reference,
-        },
-        "task": {
-            "name": task.name,
-            "title": task.title,
-            "metric": task.metric_name,
-            "unit": task.unit,
-            "higher_is_better": task.higher_is_better,
-            "goal": task.goal,
-            "batch_size": task.batch_size,
-            "rows": {"train": sizes[0], "validation": sizes[1], "test": sizes[2]},
-            "test_ratio": test_ratio,
-        },
-        "arms": arms,
-        "verdicts": [asdict(verdict) for verdict in verdicts],
-    }
+    @property
+    def name(self) -> str:
+        """The activation's name."""
+        return self.activation.name
+
+    @property
+    def measures(self) -> list[Measures]:
+        """What was measured, seed by seed."""
+        return [outcome.measures for outcome in self.outcomes if outcome.measures]
 
 
-def _mean_validation(
-    settings: Settings, tuned: dict[Trial, Result], activation: str
-) -> dict[float, float]:
-    """Return the mean validation metric of every learning rate, over the tuning seeds."""
-    wanted = settings.tuning(activation)
-    return {
-        rate: fmean(tuned[trial]["validation"] for trial in wanted if trial.learning_rate == rate)
-        if wanted
-        else float("nan")
-        for rate in settings.learning_rates
-    }
+@dataclass(frozen=True)
+class Results:
+    """What a study came to: its arms in the order asked for, a verdict on each but the reference.
 
+    `created` is the time in ISO 8601, `software` the versions that ran.
+    """
 
-def _best(means: dict[float, float], task: tasks.Task) -> float:
-    """Return the learning rate with the best mean; of equal ones, the first."""
-    best, *others = means
-    for rate in others:
-        if task.better(means[rate], means[best]):
-            best = rate
-    return best
+    created: str
+    software: dict[str, str]
+    settings: Settings
+    arms: tuple[Arm, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def task(self) -> tasks.Task:
+        """The task, with its data."""
+        return tasks.load(self.settings.task)

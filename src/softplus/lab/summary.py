@@ -1,184 +1,75 @@
 """The summary of a study: the Softplus-vs-ReLU table, row by row, and the verdict in words.
 
-Everything here reads the results that `softplus.lab.study` returns; terminal, HTML and Markdown
-print the same rows.
+Terminal, HTML and Markdown print the same rows.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
 
-from softplus.lab.statistics import Interval, mean_interval, median_interval
-
-Arm = dict[str, Any]
-Results = dict[str, Any]
+from softplus.lab.statistics import Interval, Verdict, mean_interval, median_interval
+from softplus.lab.study import Arm, Results
+from softplus.lab.tasks import Task
 
 
 @dataclass(frozen=True)
 class Row:
     """One property of the table: its label, how it is measured, and one text for each arm."""
 
-    section: str
     label: str
     how: str
     cells: list[str]
 
 
-def rows(results: Results) -> list[Row]:
-    """Return the table; the cells follow `results["arms"]`.
+def sections(results: Results) -> dict[str, list[Row]]:
+    """Return the rows of the table under their headings; the cells follow `results.arms`.
 
     A cell is an estimate over the seeds with its 95% interval in brackets: the mean with the
     Nadeau-Bengio corrected t interval, or, where it says so, the median with its own.
     """
-    task, ratio = results["task"], results["task"]["test_ratio"]
-    bounds = (0.0, 100.0) if task["unit"] == "%" else (-math.inf, math.inf)
-
-    def mean(measure: str, form: Callable[[float], str], lowest: float, highest: float) -> _Cell:
-        def cell(arm: Arm) -> str:
-            values = [trial["measures"][measure] for trial in arm["trials"]]
-            return _with_interval(_clip(mean_interval(values, ratio), lowest, highest), form)
-
-        return cell
-
-    def share(measure: str) -> _Cell:
-        return mean(measure, _percent, 0.0, 1.0)
-
-    def number(measure: str, lowest: float = -math.inf, highest: float = math.inf) -> _Cell:
-        return mean(measure, _number, lowest, highest)
-
-    def test_metric(arm: Arm) -> str:
-        interval = mean_interval([trial["test"] for trial in arm["trials"]], ratio)
-        return _with_interval(_clip(interval, *bounds), _number)
-
-    table: list[tuple[str, str, str, _Cell]] = [
-        ("The function", "Definition", "", _definition),
-        ("The function", "Shape", "on [-20, 20], by autograd", lambda arm: str(arm["shape"])),
-        (
-            "The function",
-            "f(-2), f(0), f(5)",
-            "in float64",
-            lambda arm: ", ".join(f"{value:.4f}" for value in arm["values"]),
-        ),
-        ("x < 0", "Share of pre-activations", _PAIRS, share("share_negative")),
-        ("x < 0", "Mean output", _PAIRS, number("output_negative")),
-        ("x < 0", "Recovered by a linear probe", _PROBE, number("recovered_negative", 0, 1)),
-        ("x > 0", "Share of pre-activations", _PAIRS, share("share_positive")),
-        ("x > 0", "Mean output", _PAIRS, number("output_positive")),
-        ("x > 0", "Recovered by a linear probe", _PROBE, number("recovered_positive", 0, 1)),
-        (
-            "Gradient",
-            "Smallest gradient seen",
-            "smallest |f'(x)| of all seeds and pairs",
-            lambda arm: f"{min(t['measures']['smallest_gradient'] for t in arm['trials']):.2g}",
-        ),
-        (
-            "Gradient",
-            "Gradients zero or subnormal",
-            "share of |f'(x)| below 1.2e-38",
-            share("underflow"),
-        ),
-        (
-            "Units",
-            "Dead units",
-            "|f'(x)| < 0.001 on every example of the whole data set",
-            share("dead"),
-        ),
-        (
-            "Units",
-            "Dormant units",
-            "mean |output| at most 2.5% of the layer's mean",
-            share("dormant"),
-        ),
-        ("Units", "Sparsity", "share of outputs that are exactly 0", share("sparsity")),
-        (
-            "Training",
-            "Smoothness of the updates",
-            "mean cosine between successive gradients",
-            number("smoothness", -1, 1),
-        ),
-        (
-            "Training",
-            "Gradient norm at the first layer",
-            "median over the steps",
-            number("first_layer_gradient", 0),
-        ),
-        (
-            "Training",
-            "Learning rate",
-            "the best of the same budget, on separate seeds",
-            lambda arm: f"{arm['learning_rate']:g}{_edge(arm)}",
-        ),
-        (
-            "Training",
-            f"Steps to {task['goal']:g} {task['unit']} {task['metric']}",
-            "on the validation split; median over the seeds",
-            _steps_to_goal,
-        ),
-        (
-            "Training",
-            f"Test {task['metric']} ({task['unit']})",
-            f"{'higher' if task['higher_is_better'] else 'lower'} is better",
-            test_metric,
-        ),
-        (
-            "Cost",
-            "Step time (ms)",
-            "one thread, interleaved, median; ratio to the reference",
-            _step_time,
-        ),
-        (
-            "Cost",
-            "Kept for backward",
-            f"bytes, a batch of {results['task']['batch_size']}",
-            lambda arm: f"{arm['cost']['bytes_kept']:,}",
-        ),
-    ]
-    return [
-        Row(section, label, how, [cell(arm) for arm in results["arms"]])
-        for section, label, how, cell in table
-    ]
-
-
-def sections(results: Results) -> list[tuple[str, list[Row]]]:
-    """Return the rows under the headings of their sections, in order."""
-    return [
-        (section, list(members))
-        for section, members in groupby(rows(results), key=lambda row: row.section)
-    ]
+    lines = {
+        "The function": _FUNCTION,
+        "x < 0": _side("negative"),
+        "x > 0": _side("positive"),
+        "Gradient": _GRADIENT,
+        "Units": _UNITS,
+        "Training": _training(results.task),
+        "Cost": _cost(results.task),
+    }
+    return {
+        section: [
+            Row(label, how, [cell(arm, results.task) for arm in results.arms])
+            for label, how, cell in members
+        ]
+        for section, members in lines.items()
+    }
 
 
 def sentence(results: Results) -> str:
     """Return the verdict on the whole study, in one sentence."""
-    clauses = [_clause(verdict, results) for verdict in results["verdicts"]]
-    return f"On {results['task']['name']}, {'; '.join(clauses)}."
-
-
-def difference_unit(task: dict[str, Any]) -> str:
-    """Return the unit of a difference in the task's metric: of percentages it is points."""
-    return "points" if task["unit"] == "%" else str(task["unit"])
+    clauses = [_clause(verdict, results) for verdict in results.verdicts]
+    return f"On {results.task.name}, {'; '.join(clauses)}."
 
 
 def notes(results: Results) -> list[str]:
     """Return what a reader should know before trusting the table."""
-    settings = results["settings"]
+    settings = results.settings
     found = [
-        f"{arm['name']}: the chosen learning rate {arm['learning_rate']:g} is at the edge of the "
+        f"{arm.name}: the chosen learning rate {arm.learning_rate:g} is at the edge of the "
         "grid; a wider --lr might serve it better"
-        for arm in results["arms"]
-        if _edge(arm)
+        for arm in results.arms
+        if _at_edge(arm)
     ]
     found += [
-        f"{arm['name']}: training diverged on {count} of {settings['seeds']} seeds; the best state "
+        f"{arm.name}: training diverged on {count} of {settings.seeds} seeds; the best state "
         "before it was judged"
-        for arm in results["arms"]
-        if (count := sum(trial["diverged_at"] is not None for trial in arm["trials"]))
+        for arm in results.arms
+        if (count := sum(outcome.diverged_at is not None for outcome in arm.outcomes))
     ]
-    if settings["seeds"] < 6:
+    if settings.seeds < 6:
         found.append(
-            f"with {settings['seeds']} seeds a median has no 95% interval, and the sign-flip test "
-            f"cannot go below {2 / 2 ** settings['seeds']:.2g}"
+            f"with {settings.seeds} seeds a median has no 95% interval, and the sign-flip test "
+            f"cannot go below {2 / 2**settings.seeds:.2g}"
         )
     return found
 
@@ -198,47 +89,47 @@ def tests(results: Results) -> list[tuple[str, list[str]]]:
     """Return, for each arm against the reference, the texts that stand under TEST_HEADINGS."""
     return [
         (
-            verdict["arm"],
+            verdict.arm,
             [
-                f"{verdict['difference']['center']:+.3g}",
-                _range(Interval(**verdict["difference"])),
-                *(
-                    f"{verdict[p]:.2g}"
-                    for p in ("p", "p_holm", "p_equivalence_holm", "p_sign_flip")
-                ),
-                verdict["winner"],
+                f"{verdict.difference.center:+.3g}",
+                _range(verdict.difference),
+                f"{verdict.p:.2g}",
+                f"{verdict.p_holm:.2g}",
+                f"{verdict.p_equivalence_holm:.2g}",
+                f"{verdict.p_sign_flip:.2g}",
+                verdict.winner,
             ],
         )
-        for verdict in results["verdicts"]
+        for verdict in results.verdicts
     ]
 
 
-_Cell = Callable[[Arm], str]
-_PAIRS = "over all hidden units and examples"
-_PROBE = "R² of the best line from output to pre-activation"
+def _clause(verdict: Verdict, results: Results) -> str:
+    task, settings = results.task, results.settings
+    arm, reference, winner = verdict.arm, verdict.reference, verdict.winner
+    difference = verdict.difference
+    evidence = f"test {task.metric_name} {difference.center:+.2g} {task.difference_unit}"
+    if not math.isnan(difference.low):
+        evidence += f", 95% interval {_range(difference)}"
+    seeds = f"{settings.seeds} seed{'s' if settings.seeds > 1 else ''}"
+    evidence = f"({evidence}, {seeds}, margin {settings.margin:g})"
+    if winner == "equivalent":
+        return f"{arm} and {reference} are equivalent {evidence}"
+    if winner != "cannot tell":
+        loser = reference if winner == arm else arm
+        return f"{winner} is better than {loser} {evidence}"
+    if settings.seeds < 2:
+        needed = "one seed has no interval, so at least two are needed"
+    elif verdict.seeds_needed is None:
+        needed = "at this spread more seeds on the same rows would not decide it, more data would"
+    else:
+        needed = f"about {verdict.seeds_needed} seeds would be needed"
+    return f"cannot tell whether {arm} or {reference} is better {evidence}: {needed}"
 
 
-def _definition(arm: Arm) -> str:
-    parameters = ", ".join(f"{name} = {value:g}" for name, value in arm["parameters"].items())
-    return f"{arm['formula']}" + (f" ({parameters})" if parameters else "")
-
-
-def _steps_to_goal(arm: Arm) -> str:
-    steps = [trial["steps_to_goal"] for trial in arm["trials"]]
-    reached = [step for step in steps if step is not None]
-    interval = median_interval([math.inf if step is None else step for step in steps])
-    return f"{_with_interval(interval, _steps)}, reached by {len(reached)} of {len(steps)}"
-
-
-def _step_time(arm: Arm) -> str:
-    time, ratio = (Interval(**arm["cost"][key]) for key in ("milliseconds", "ratio"))
-    return f"{time.center:.3g}, ratio {_with_interval(ratio, _number)}"
-
-
-def _edge(arm: Arm) -> str:
-    rates = [tried["learning_rate"] for tried in arm["tuning"]]
-    at_edge = len(rates) > 1 and arm["learning_rate"] in (min(rates), max(rates))
-    return " (edge of the grid)" if at_edge else ""
+def _at_edge(arm: Arm) -> bool:
+    """Whether the best learning rate is the lowest or the highest that was tried."""
+    return len(arm.tuning) > 1 and arm.learning_rate in (min(arm.tuning), max(arm.tuning))
 
 
 def _clip(interval: Interval, lowest: float, highest: float) -> Interval:
@@ -272,25 +163,127 @@ def _steps(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}"
 
 
-def _clause(verdict: dict[str, Any], results: Results) -> str:
-    task, settings = results["task"], results["settings"]
-    unit = difference_unit(task)
-    arm, reference, winner = verdict["arm"], verdict["reference"], verdict["winner"]
-    difference = Interval(**verdict["difference"])
-    evidence = f"test {task['metric']} {difference.center:+.2g} {unit}"
-    if not math.isnan(difference.low):
-        evidence += f", 95% interval {_range(difference)}"
-    seeds = f"{settings['seeds']} seed{'s' if settings['seeds'] > 1 else ''}"
-    evidence = f"({evidence}, {seeds}, margin {settings['margin']:g})"
-    if winner == "equivalent":
-        return f"{arm} and {reference} are equivalent {evidence}"
-    if winner != "cannot tell":
-        loser = reference if winner == arm else arm
-        return f"{winner} is better than {loser} {evidence}"
-    if settings["seeds"] < 2:
-        needed = "one seed has no interval, so at least two are needed"
-    elif verdict["seeds_needed"] is None:
-        needed = "at this spread more seeds on the same rows would not decide it, more data would"
-    else:
-        needed = f"about {verdict['seeds_needed']} seeds would be needed"
-    return f"cannot tell whether {arm} or {reference} is better {evidence}: {needed}"
+# What a row puts under an arm.
+_Cell = Callable[[Arm, Task], str]
+# Label, how it is measured, cell.
+_Line = tuple[str, str, _Cell]
+
+
+def _mean(measure: str, form: Callable[[float], str], lowest: float, highest: float) -> _Cell:
+    """Return the cell with the mean of a measure over the seeds."""
+
+    def cell(arm: Arm, task: Task) -> str:
+        values = [getattr(measures, measure) for measures in arm.measures]
+        return _with_interval(_clip(mean_interval(values, task.test_ratio), lowest, highest), form)
+
+    return cell
+
+
+def _share(measure: str) -> _Cell:
+    return _mean(measure, _percent, 0.0, 1.0)
+
+
+def _figure(measure: str, lowest: float = -math.inf, highest: float = math.inf) -> _Cell:
+    return _mean(measure, _number, lowest, highest)
+
+
+def _definition(arm: Arm, _: Task) -> str:
+    parameters = ", ".join(f"{name} = {v:g}" for name, v in arm.activation.parameters.items())
+    return arm.activation.formula + (f" ({parameters})" if parameters else "")
+
+
+def _learning_rate(arm: Arm, _: Task) -> str:
+    return f"{arm.learning_rate:g}{' (edge of the grid)' if _at_edge(arm) else ''}"
+
+
+def _steps_to_goal(arm: Arm, _: Task) -> str:
+    steps = [outcome.steps_to_goal for outcome in arm.outcomes]
+    reached = [step for step in steps if step is not None]
+    interval = median_interval([math.inf if step is None else step for step in steps])
+    return f"{_with_interval(interval, _steps)}, reached by {len(reached)} of {len(steps)}"
+
+
+def _test_metric(arm: Arm, task: Task) -> str:
+    interval = mean_interval([outcome.test for outcome in arm.outcomes], task.test_ratio)
+    bounds = (0.0, 100.0) if task.unit == "%" else (-math.inf, math.inf)
+    return _with_interval(_clip(interval, *bounds), _number)
+
+
+def _step_time(arm: Arm, _: Task) -> str:
+    ratio = _with_interval(arm.cost.ratio, _number)
+    return f"{arm.cost.milliseconds.center:.3g}, ratio {ratio}"
+
+
+_FUNCTION: list[_Line] = [
+    ("Definition", "", _definition),
+    ("Shape", "on [-20, 20], by autograd", lambda arm, _: arm.activation.shape()),
+    (
+        "f(-2), f(0), f(5)",
+        "in float64",
+        lambda arm, _: ", ".join(f"{value:.4f}" for value in arm.activation.values()),
+    ),
+]
+_GRADIENT: list[_Line] = [
+    (
+        "Smallest gradient seen",
+        "smallest |f'(x)| of all seeds and pairs",
+        lambda arm, _: f"{min(measures.smallest_gradient for measures in arm.measures):.2g}",
+    ),
+    ("Gradients zero or subnormal", "share of |f'(x)| below 1.2e-38", _share("underflow")),
+]
+_UNITS: list[_Line] = [
+    ("Dead units", "|f'(x)| < 0.001 on every example of the whole data set", _share("dead")),
+    ("Dormant units", "mean |output| at most 2.5% of the layer's mean", _share("dormant")),
+    ("Sparsity", "share of outputs that are exactly 0", _share("sparsity")),
+]
+
+
+def _side(sign: str) -> list[_Line]:
+    pairs = "over all hidden units and examples"
+    probe = "R² of the best line from output to pre-activation"
+    return [
+        ("Share of pre-activations", pairs, _share(f"share_{sign}")),
+        ("Mean output", pairs, _figure(f"output_{sign}")),
+        ("Recovered by a linear probe", probe, _figure(f"recovered_{sign}", 0, 1)),
+    ]
+
+
+def _training(task: Task) -> list[_Line]:
+    return [
+        (
+            "Smoothness of the updates",
+            "mean cosine between successive gradients",
+            _figure("smoothness", -1, 1),
+        ),
+        (
+            "Gradient norm at the first layer",
+            "median over the steps",
+            _figure("first_layer_gradient", 0),
+        ),
+        (
+            "Learning rate",
+            "the best of the same budget, on separate seeds",
+            _learning_rate,
+        ),
+        (
+            f"Steps to {task.goal:g} {task.unit} {task.metric_name}",
+            "on the validation split; median over the seeds",
+            _steps_to_goal,
+        ),
+        (
+            f"Test {task.metric_name} ({task.unit})",
+            f"{'higher' if task.higher_is_better else 'lower'} is better",
+            _test_metric,
+        ),
+    ]
+
+
+def _cost(task: Task) -> list[_Line]:
+    return [
+        ("Step time (ms)", "one thread, interleaved, median; ratio to the reference", _step_time),
+        (
+            "Kept for backward",
+            f"bytes, a batch of {task.batch_size}",
+            lambda arm, _: f"{arm.cost.bytes_kept:,}",
+        ),
+    ]

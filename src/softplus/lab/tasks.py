@@ -61,10 +61,26 @@ class Task:
         scale, mean = torch.std_mean(self.inputs[train], dim=0, correction=0)
         return (self.inputs - mean) / torch.where(scale > 0, scale, torch.inf)
 
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference in the metric: of percentages it is points."""
+        return "points" if self.unit == "%" else self.unit
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows every split has for training, validation and test."""
+        fifth = len(self.inputs) // 5
+        return {"train": len(self.inputs) - 2 * fifth, "validation": fifth, "test": fifth}
+
+    @property
+    def test_ratio(self) -> float:
+        """The size of the test split over that of the training split."""
+        return self.rows["test"] / self.rows["train"]
+
     def split(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rows that a seed draws for training (60%), validation and test (20% each)."""
         order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(seed))
-        fifth = len(order) // 5
+        fifth = self.rows["test"]
         return order[2 * fifth :], order[:fifth], order[fifth : 2 * fifth]
 
 

@@ -1,57 +1,194 @@
-"""The report on the terminal."""
+"""Everything that the command line prints: tables, progress, single lines, errors."""
 
-from typing import Any
+from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from softplus.lab import summary
+from softplus.lab import bench, summary, table
+from softplus.lab.study import Results
 
 # More columns than this are unreadable on a usual terminal; the reference stands in every table.
 _ARMS_A_TABLE = 3
 
 
-def show(results: dict[str, Any], console: Console) -> None:
-    """Print the table, what to know about it, and the verdict."""
-    names = [arm["name"] for arm in results["arms"]]
-    reference = names.index(results["settings"]["reference"])
+def progress() -> Progress:
+    """Return the bar of a long run; it leaves nothing behind, and a closed pipe does not end it."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def say(text: str, console: Console) -> None:
+    """Print a line as it is."""
+    console.print(text, highlight=False, markup=False)
+
+
+def complain(error: Exception) -> None:
+    """Print an error as one line, to stderr."""
+    Console(stderr=True).print(f"softplus: {error}", style="red", markup=False, soft_wrap=True)
+
+
+def show_study(results: Results, console: Console) -> None:
+    """Print the table of a study, what to know about it, and the verdict."""
+    names = [arm.name for arm in results.arms]
+    reference = names.index(results.settings.reference)
     others = [index for index in range(len(names)) if index != reference]
     for start in range(0, len(others), _ARMS_A_TABLE - 1):
         columns = [reference, *others[start : start + _ARMS_A_TABLE - 1]]
-        console.print(_table(results, [(names[column], column) for column in columns]))
+        console.print(_measures(results, [(names[column], column) for column in columns]))
     for note in summary.notes(results):
         console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
-    if len(results["verdicts"]) > 1:
+    if len(results.verdicts) > 1:
         console.print(_verdicts(results))
     console.print(f"\n[bold]Verdict[/]: {escape(summary.sentence(results))}\n", highlight=False)
 
 
-def _table(results: dict[str, Any], columns: list[tuple[str, int]]) -> Table:
-    task, settings = results["task"], results["settings"]
-    table = Table(
-        title=f"{task['name']}: {task['title']}",
+def _measures(results: Results, columns: list[tuple[str, int]]) -> Table:
+    task, settings = results.task, results.settings
+    shown = Table(
+        title=f"{task.name}: {task.title}",
         caption=(
-            f"{settings['depth']} hidden layers of {settings['width']}, "
-            f"{settings['epochs']} epochs, {settings['seeds']} seeds; "
+            f"{settings.depth} hidden layers of {settings.width}, "
+            f"{settings.epochs} epochs, {settings.seeds} seeds; "
             "estimates with 95% intervals over the seeds"
         ),
     )
-    table.add_column("")
-    for name, _ in columns:
-        table.add_column(name, overflow="fold")
-    for section, members in summary.sections(results):
-        table.add_section()
-        table.add_row(f"[bold]{section}[/]")
+    for heading in ["", *(name for name, _ in columns)]:
+        shown.add_column(heading, overflow="fold")
+    for section, members in summary.sections(results).items():
+        shown.add_section()
+        shown.add_row(f"[bold]{section}[/]")
         for row in members:
-            table.add_row(escape(row.label), *(escape(row.cells[column]) for _, column in columns))
-    return table
+            shown.add_row(escape(row.label), *(escape(row.cells[column]) for _, column in columns))
+    return shown
 
 
-def _verdicts(results: dict[str, Any]) -> Table:
-    table = Table(title=f"Against {results['settings']['reference']}")
+def _verdicts(results: Results) -> Table:
+    shown = Table(title=f"Against {results.settings.reference}")
     for heading in ["", *summary.TEST_HEADINGS]:
-        table.add_column(heading)
+        shown.add_column(heading, overflow="fold")
     for arm, texts in summary.tests(results):
-        table.add_row(arm, *texts)
-    return table
+        shown.add_row(arm, *texts)
+    return shown
+
+
+def show_times(cases: Sequence[bench.Case], console: Console) -> None:
+    """Print what was timed, one table for each number of threads."""
+    for threads in dict.fromkeys(case.threads for case in cases):
+        shown = Table(
+            title=f"Softplus beside ReLU and PyTorch's Softplus, threads: {threads}",
+            caption="Ratios of medians from the same rounds. "
+            f"From {bench.INTO_EXISTING:,} elements on into existing memory.",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+        )
+        shown.add_column("", no_wrap=True)
+        for heading in (
+            "elements",
+            "ours, µs",
+            "PyTorch's\n/ ReLU",
+            "ours\n/ ReLU",
+            "times faster\nthan PyTorch's",
+        ):
+            shown.add_column(heading, justify="right", no_wrap=True)
+        for dtype in dict.fromkeys(case.dtype for case in cases):
+            shown.add_section()
+            shown.add_row(f"[bold]{dtype}[/]")
+            for case in cases:
+                if (case.threads, case.dtype) == (threads, dtype):
+                    shown.add_row(case.direction, f"{case.size:,}", *_ratios(case.eager))
+                    if case.compiled:
+                        shown.add_row("  compiled", "", *_ratios(case.compiled))
+        console.print(shown)
+
+
+def _ratios(seconds: dict[str, float]) -> list[str]:
+    relu, theirs, ours = (seconds[name] for name in (bench.RELU, bench.TORCH, bench.OURS))
+    return [
+        f"{ours * 1e6:,.1f}",
+        f"{theirs / relu:.2f}",
+        f"{ours / relu:.2f}",
+        f"{theirs / ours:.2f}",
+    ]
+
+
+def show_table(console: Console) -> None:
+    """Print the four tables of Softplus beside ReLU."""
+    for shown in (_definitions(), _values(), _underflow(), _reversion()):
+        console.print(shown)
+
+
+def _definitions() -> Table:
+    shown = Table("", "Softplus", "ReLU", title="What they are", show_lines=True)
+    shown.add_row("function", "ln(1 + e^x)", "max(x, 0)")
+    shown.add_row("with sharpness beta", "ln(1 + e^(beta·x)) / beta", "the limit beta to infinity")
+    shown.add_row(
+        "derivative", "sigmoid(x) = 1 / (1 + e^-x)", "1 for x > 0, 0 for x < 0, none at 0"
+    )
+    shown.add_row("second derivative", "sigmoid(x)·(1 - sigmoid(x))", "0, none at 0")
+    shown.add_row("shape", *table.shapes())
+    for name, limit in (("-infinity", float("-inf")), ("+infinity", float("inf"))):
+        value, slope, curvature, relu, _ = table.at(limit)
+        smooth = f"{value:g}, derivative {slope:g}, second {curvature:g}"
+        shown.add_row(f"at {name}", smooth, f"{relu:g}")
+    return shown
+
+
+def _values() -> Table:
+    shown = Table(title="What they give")
+    for heading in ("x", "Softplus", "derivative", "second derivative", "ReLU", "derivative"):
+        shown.add_column(heading, justify="right")
+    for x, (*smooth, relu, slope) in table.values().items():
+        choice = " (PyTorch's choice)" if x == 0 else ""
+        shown.add_row(f"{x:g}", *(f"{y:.4f}" for y in smooth), f"{relu:g}", f"{slope:g}{choice}")
+    return shown
+
+
+def _underflow() -> Table:
+    shown = Table(
+        title="Where floating point ends",
+        caption=(
+            "Softplus is never zero, but floating point rounds: from these points on to the left "
+            "its value, and its derivative, underflow to exactly 0. ReLU's are 0 from x = 0 on."
+        ),
+    )
+    shown.add_column("")
+    for heading in ("subnormal from x =", "zero from x =", "derivative zero from x ="):
+        shown.add_column(heading, justify="right")
+    for dtype, edges in table.underflow().items():
+        shown.add_row(dtype, *(f"{edge:.2f}" for edge in edges))
+    return shown
+
+
+def _reversion() -> Table:
+    shown = Table(
+        title="PyTorch's reversion to x above a threshold of 20, at the next number above 20",
+        caption=(
+            "PyTorch returns x there to avoid an overflow. The exact function does not overflow, "
+            "so this package has no threshold unless you set one below 20."
+        ),
+    )
+    shown.add_column("")
+    for heading in ("exact", "torch.nn.Softplus"):
+        shown.add_column(heading, justify="right")
+    for name, figures in table.reversion().items():
+        shown.add_row(name, *(f"{figure:.3g}" for figure in figures))
+    return shown

@@ -1,19 +1,15 @@
 """A trial: one network, trained once with one activation, one learning rate and one seed."""
 
 import copy
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from softplus.lab import activations, measures, tasks
+from softplus.lab import activations, tasks
+from softplus.lab.measures import Measures, UpdatePath, measure
 
-# Part of every key: raise it when a change makes earlier results incomparable.
-_FORMAT = 1
 # Steps between two looks at the validation split.
 _LOOK_EVERY = 5
 
@@ -31,11 +27,22 @@ class Trial:
     epochs: int
     measured: bool
 
-    @property
-    def key(self) -> str:
-        """The identity of the result, versions included."""
-        software = {"torch": torch.__version__, "softplus": version("softplus"), "format": _FORMAT}
-        return json.dumps({**asdict(self), **software}, sort_keys=True)
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a trial.
+
+    `validation` is the best metric on that split, and `test` is the metric of the same state on
+    the test split. `curve` holds (step, validation metric). `steps_to_goal` and `diverged_at` are
+    None where that never happened, `measures` where the trial is not measured.
+    """
+
+    validation: float
+    test: float
+    steps_to_goal: int | None
+    diverged_at: int | None
+    curve: tuple[tuple[int, float], ...]
+    measures: Measures | None = None
 
 
 def network(
@@ -50,8 +57,8 @@ def network(
     return nn.Sequential(*layers, nn.Linear(inputs, task.outputs), task.head())
 
 
-def run(trial: Trial) -> dict[str, Any]:
-    """Train as the trial says and return what came out, ready for JSON.
+def run(trial: Trial) -> Outcome:
+    """Train as the trial says and return what came out.
 
     The state judged is the one with the best validation metric; its test metric is the result.
     A loss that is no longer finite ends the training, and the best state before it counts.
@@ -65,15 +72,8 @@ def run(trial: Trial) -> dict[str, Any]:
         torch.manual_seed(trial.seed)
         model = network(task, activation, trial.depth, trial.width)
     optimizer = torch.optim.Adam(model.parameters(), lr=trial.learning_rate)
-    path = measures.UpdatePath(model) if trial.measured else None
-
-    def look() -> float:
-        with torch.no_grad():
-            return task.metric(model(inputs[validation]), task.targets[validation])
-
-    best, best_state = look(), copy.deepcopy(model.state_dict())
-    curve = [[0, best]]
-    steps_to_goal = 0 if not task.better(task.goal, best) else None
+    path = UpdatePath(model) if trial.measured else None
+    watch = _Watch(task, model, inputs[validation], task.targets[validation])
     diverged_at = None
     for step, batch in enumerate(_batches(train, trial, task.batch_size), start=1):
         loss = task.loss(model(inputs[batch]), task.targets[batch])
@@ -85,31 +85,44 @@ def run(trial: Trial) -> dict[str, Any]:
         if path:
             path.follow()
         optimizer.step()
-        if step % _LOOK_EVERY:
-            continue
-        metric = look()
-        curve.append([step, metric])
-        if steps_to_goal is None and not task.better(task.goal, metric):
-            steps_to_goal = step
-        if task.better(metric, best):
-            best, best_state = metric, copy.deepcopy(model.state_dict())
+        if step % _LOOK_EVERY == 0:
+            watch.look(step)
 
-    model.load_state_dict(best_state)
+    model.load_state_dict(watch.best_state)
     with torch.no_grad():
         final = task.metric(model(inputs[test]), task.targets[test])
-    result: dict[str, Any] = {
-        "validation": best,
-        "test": final,
-        "steps_to_goal": steps_to_goal,
-        "diverged_at": diverged_at,
-        "curve": curve,
-    }
-    if path:
-        result["measures"] = {
-            **measures.of_activations(model, activation, inputs),
-            **path.summary(),
-        }
-    return result
+    return Outcome(
+        validation=watch.best,
+        test=final,
+        steps_to_goal=watch.steps_to_goal,
+        diverged_at=diverged_at,
+        curve=tuple(watch.curve),
+        measures=measure(model, activation, inputs, path) if path else None,
+    )
+
+
+class _Watch:
+    """Looks at the validation split during a training and keeps the best state."""
+
+    best: float
+    best_state: dict[str, Tensor]
+
+    def __init__(self, task: tasks.Task, model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+        self._task, self._model = task, model
+        self._inputs, self._targets = inputs, targets
+        self.curve: list[tuple[int, float]] = []
+        self.steps_to_goal: int | None = None
+        self.look(0)
+
+    def look(self, step: int) -> None:
+        """Take the metric after so many steps."""
+        with torch.no_grad():
+            metric = self._task.metric(self._model(self._inputs), self._targets)
+        self.curve.append((step, metric))
+        if self.steps_to_goal is None and not self._task.better(self._task.goal, metric):
+            self.steps_to_goal = step
+        if step == 0 or self._task.better(metric, self.best):
+            self.best, self.best_state = metric, copy.deepcopy(self._model.state_dict())
 
 
 def _batches(train: Tensor, trial: Trial, size: int) -> Iterator[Tensor]:

@@ -1,0 +1,65 @@
+"""The settings of `softplus.lab.study`: the trials that they make, and what is refused."""
+
+import math
+
+import pytest
+
+from softplus.lab import activations, study, tasks
+from softplus.lab.errors import UsageError
+
+
+def test_the_learning_rate_is_chosen_on_seeds_that_the_comparison_never_uses(settings):
+    chosen = settings()
+    tuning = {trial.seed for trial in chosen.tuning("relu")}
+    final = set(range(chosen.seeds))
+    assert len(tuning) == 3
+    assert not tuning & final
+    assert settings(learning_rates=(1e-3,)).tuning("relu") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"depth": 0}, "--depth"),
+        ({"width": -1}, "--width"),
+        ({"width": 100_000_000}, "--width 100000000 .* weights"),
+        ({"depth": 10**9}, "--depth 1000000000 .* weights"),
+        ({"epochs": 0}, "--epochs"),
+        ({"seeds": 0}, "--seeds"),
+        ({"learning_rates": ()}, "--lr"),
+        ({"learning_rates": (0.0,)}, "--lr"),
+        ({"learning_rates": (math.nan,)}, "--lr"),
+        ({"margin": 0.0}, "--margin"),
+        ({"margin": math.nan}, "--margin"),
+    ],
+)
+def test_settings_that_make_no_sense_name_their_option(change, word, settings):
+    with pytest.raises(UsageError, match=word):
+        settings(**change)
+
+
+def said(**options):
+    """Return the settings for these options of the command line, all others unsaid."""
+    unsaid = dict.fromkeys(("epochs", "seeds", "rates", "margin"))
+    rest = {"depth": 3, "width": 64, "quick": False}
+    return study.settings("digits", "relu,softplus", **{**unsaid, **rest, **options})
+
+
+def test_what_is_not_said_is_the_tasks_own():
+    digits = tasks.load("digits")
+    settings = said()
+    assert (settings.epochs, settings.learning_rates) == (digits.epochs, digits.learning_rates)
+    assert (settings.seeds, settings.margin) == (10, digits.margin)
+
+
+def test_what_is_said_counts_more_than_quick():
+    quick = said(quick=True)
+    assert (quick.epochs, quick.seeds, quick.learning_rates) == (5, 3, (1e-3, 1e-2))
+    chosen = said(quick=True, epochs=7, seeds=4, rates="1e-1,1e-2,1e-1", margin=0.5)
+    assert (chosen.epochs, chosen.seeds, chosen.margin) == (7, 4, 0.5)
+    assert chosen.learning_rates == (0.01, 0.1)
+
+
+@pytest.mark.parametrize(("names", "reference"), [("softplus,relu", "relu"), ("gelu,elu", "gelu")])
+def test_relu_is_the_reference_else_the_first(names, reference, settings):
+    assert settings(activations=tuple(activations.parse_list(names))).reference == reference

@@ -1,0 +1,86 @@
+"""What `softplus.lab.terminal` prints, at the width of the terminal that it prints to."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from softplus.lab import activations, bench, summary, terminal
+
+
+def printed(show, *arguments, width=80):
+    """Return what is printed on a terminal of that width."""
+    text = io.StringIO()
+    show(*arguments, Console(file=text, width=width))
+    return text.getvalue()
+
+
+def words(text):
+    """Return the text as one line, whatever its lines and frames."""
+    return " ".join("".join(c for c in text if not "─" <= c <= "╿").split())
+
+
+def test_a_study_shows_every_row_the_notes_and_the_verdict(results):
+    text = words(printed(terminal.show_study, results, width=200))
+    for section, rows in summary.sections(results).items():
+        assert section in text
+        for row in rows:
+            assert row.label in text
+            assert all(cell in text for cell in row.cells)
+    assert all(note in text for note in summary.notes(results))
+    assert f"Verdict: {summary.sentence(results)}" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_nothing_is_cut_off_on_a_narrow_terminal(results, width):
+    names = ["softplus:beta=5", "softplus:beta=7"]
+    arms = [
+        replace(arm, activation=activations.parse(name))
+        for arm, name in zip(results.arms[1:], names, strict=True)
+    ]
+    verdicts = [
+        replace(verdict, arm=name) for verdict, name in zip(results.verdicts, names, strict=True)
+    ]
+    narrow = replace(results, arms=(results.arms[0], *arms), verdicts=tuple(verdicts))
+    text = printed(terminal.show_study, narrow, width=width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+def test_the_reference_stands_in_every_table_of_a_crowd(results):
+    five = (results.arms[0], *results.arms[1:] * 2)
+    text = printed(terminal.show_study, replace(results, arms=five), width=120)
+    assert text.count("digits: 1,797") == 2
+    heads = [line for line in text.splitlines() if line.startswith("┃") and "relu" in line]
+    assert len(heads) == 2
+
+
+def test_the_times_are_ratios_and_no_bound_is_shown():
+    seconds = {bench.RELU: 1e-6, bench.TORCH: 6e-6, bench.OURS: 2e-6}
+    cases = [bench.Case(bench.FORWARD, "float32", 65_536, threads, seconds) for threads in (1, 2)]
+    text = printed(terminal.show_times, cases, width=100)
+    assert text.count("threads: ") == 2
+    assert words(text).count("forward 65,536 2.0 6.00 2.00 3.00") == 2
+    assert "≤" not in text
+    assert "bound" not in text
+
+
+def test_what_was_compiled_stands_under_its_pass():
+    eager = {bench.RELU: 1e-6, bench.TORCH: 6e-6, bench.OURS: 2e-6}
+    compiled = {bench.RELU: 1e-6, bench.TORCH: 4e-6, bench.OURS: 1e-6}
+    case = bench.Case(bench.FORWARD, "float32", 64, 1, eager, compiled)
+    text = words(printed(terminal.show_times, [case], width=100))
+    assert "forward 64 2.0 6.00 2.00 3.00 compiled 1.0 4.00 1.00 4.00" in text
+
+
+def test_the_table_of_softplus_and_relu_fits_a_terminal():
+    text = printed(terminal.show_table)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for title in ("What they are", "What they give", "Where floating point ends", "reversion"):
+        assert title in text
+    assert "0 (PyTorch's choice)" in text
+
+
+def test_a_line_is_said_as_it_is():
+    assert printed(terminal.say, "wrote a[0]/report.html") == "wrote a[0]/report.html\n"
