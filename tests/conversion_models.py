@@ -20,11 +20,6 @@ def sample(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def exactly(message: str) -> str:
-    """Return the pattern of a message that starts so."""
-    return "^" + re.escape(message)
-
-
 def names(model: nn.Module, *inputs) -> list[str]:
     """Return the names of the sites of a model."""
     return [site.name for site in find_sites(model, *inputs)]

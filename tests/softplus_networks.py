@@ -1,17 +1,11 @@
 """Small Softplus networks, and everything of a model that a failed call might change."""
 
 import math
-import re
 
 import torch
 from torch import Tensor, nn
 
 LN2 = math.log(2)
-
-
-def exactly(message: str) -> str:
-    """Return the pattern of a message that starts so."""
-    return "^" + re.escape(message)
 
 
 def network(*activations: nn.Module, width: int = 8) -> nn.Sequential:

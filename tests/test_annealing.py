@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrize
 
+from messages import exactly
 from softplus import (
     BetaAnnealing,
     ShiftedSoftplus,
     Softplus,
     harden,
 )
-from softplus_networks import LN2, assert_unchanged, exactly, network, sample, state_of
+from softplus_networks import LN2, assert_unchanged, network, sample, state_of
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from messages import exactly
 from references import same_bits
 from softplus import (
     BetaAnnealing,
@@ -23,7 +24,7 @@ from softplus import (
     harden,
     softplus,
 )
-from softplus_networks import LN2, assert_unchanged, exactly, network, sample, state_of
+from softplus_networks import LN2, assert_unchanged, network, sample, state_of
 
 
 @given(

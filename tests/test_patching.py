@@ -139,6 +139,24 @@ def test_as_a_function_it_holds_until_it_is_removed():
 
 
 @with_kernels
+def test_as_a_decorator_it_holds_while_the_function_runs():
+    @patch()
+    def function(depth, *, fails=False):
+        """Say whether it is in force, within itself too."""
+        if fails:
+            raise ZeroDivisionError
+        return [patched(), *(function(depth - 1) if depth else [])]
+
+    assert not patched()
+    assert function(1) == [True, True]
+    assert not patched()
+    with pytest.raises(ZeroDivisionError):
+        function(0, fails=True)
+    assert not patched()
+    assert (function.__name__, function.__doc__[:3]) == ("function", "Say")
+
+
+@with_kernels
 def test_one_handle_removed_by_several_threads_is_removed_once():
     with patch():
         for _ in range(50):

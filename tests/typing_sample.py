@@ -14,6 +14,9 @@ from softplus import (
     LogSigmoid,
     ShiftedSoftplus,
     Softplus,
+    convert,
+    find_sites,
+    harden,
     inverse_softplus,
     logsigmoid,
     shifted_softplus,
@@ -58,7 +61,27 @@ apply(logsigmoid, x)
 apply(Softplus(2), x)
 assert_type(torch.func.grad(lambda value: softplus.softplus(value).sum())(x) is None, bool)
 
+
+class Net(nn.Module):
+    """A model of the user's."""
+
+
+@softplus.patch()
+def step(value: Tensor, rate: float = 0.1) -> Tensor:
+    """Compute something under a patch."""
+    return value * rate
+
+
+# The tools keep the type of what they are given.
+assert_type(convert(Net(), {"relu": Softplus(beta=10)}, include="a", exclude=["b"]), Net)
+assert_type(convert(model, {nn.ReLU: Softplus}, sample=(x,), tolerance=0.1), nn.Sequential)
+assert_type(harden(Net(), x, exclude="head"), Net)
+assert_type([site.line for site in find_sites(model)], list[int | None])
+assert_type(step(x, rate=0.2), Tensor)
+
 # What must not pass.
+convert(model, nn.ReLU, Softplus)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+step("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 softplus.softplus([1.0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 softplus.softplus(x, "1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 softplus.softplus(x, 1, beta)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,10 +1,15 @@
 """`patch()`: PyTorch's own softplus and logsigmoid on these CPU kernels, in existing code."""
 
+import functools
 import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 from softplus.ops import cpu
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
 
 
 class Patch:
@@ -34,6 +39,17 @@ class Patch:
     ) -> None:
         self.remove()
 
+    def __call__(self, function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+        """Return the function under a patch of its own, for as long as a call of it runs."""
+        self.remove()
+
+        @functools.wraps(function)
+        def patched(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+            with Patch():
+                return function(*args, **kwargs)
+
+        return patched
+
 
 def patch() -> Patch:
     """Run PyTorch's own softplus and logsigmoid on this package's CPU kernels, in all code.
@@ -42,6 +58,12 @@ def patch() -> Patch:
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softplus())
     >>> with patch():
     ...     model(torch.zeros(2, 4)).sum().backward()
+
+    As a decorator it holds while the function runs:
+
+    >>> @patch()
+    ... def train_step(x):
+    ...     return torch.nn.functional.softplus(model(x))
 
     As a function it holds from the call on, to the end of the process or to `remove()` of what it
     returned:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from conversion_models import TEN, Branches, Straight, assert_replaced, exactly, gradients, sample
+from conversion_models import TEN, Branches, Straight, assert_replaced, gradients, sample
+from messages import exactly
 from references import same
 from softplus import convert, find_sites
 
@@ -114,7 +115,7 @@ def test_a_pickle_follows_its_class_to_other_lines(tmp_path, monkeypatch):
     """What counts is the method, not where it stands in its file."""
     file = tmp_path / "moving.py"
     monkeypatch.syspath_prepend(tmp_path)
-    text = "import torch\n\nclass Model(torch.nn.Module):\n    def forward(self, x):\n        return x.relu()\n"
+    text = "import torch\nclass Model(torch.nn.Module):\n  def forward(self, x): return x.relu()\n"
     file.write_text(text)
     module = importlib.import_module("moving")
     converted = convert(module.Model(), TEN)

@@ -10,13 +10,13 @@ from conversion_models import (
     Branches,
     Parent,
     Straight,
-    exactly,
     gradients,
     names,
     sample,
     state_of,
     transformer,
 )
+from messages import exactly
 from references import same
 from softplus import ShiftedSoftplus, Softplus, convert, find_sites, softplus
 

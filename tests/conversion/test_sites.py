@@ -14,16 +14,8 @@ from torch.nn import functional as F  # noqa: N812 -- the spelling that models u
 from torch.nn.utils import parametrize
 
 from architectures import BasicBlock, ResNet
-from conversion_models import (
-    TEN,
-    Linears,
-    assert_replaced,
-    exactly,
-    names,
-    sample,
-    state_of,
-    transformer,
-)
+from conversion_models import TEN, Linears, assert_replaced, names, sample, state_of, transformer
+from messages import exactly
 from references import same
 from softplus import Softplus, convert, find_sites, softplus
 
