@@ -30,12 +30,13 @@ LAYERS = [
     {"samples", "graph"},
     {"rewriting"},
     {"conversion", "init", "positive", "patching"},
-    {"annealing", "folding", "hardening"},
+    {"annealing", "folding"},
+    {"hardening"},
     {"__init__", "__main__"},
     {"lab", "integrations"},
     {"cli"},
 ]
-FACE = 7
+FACE = 8
 
 # What only the lab and the command line may load.
 EXTRAS = ["typer", "rich", "matplotlib", "scipy", "sklearn", "jinja2", "loky", "ray", "polars"]

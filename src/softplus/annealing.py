@@ -7,7 +7,9 @@ from typing import Any
 from torch import nn
 
 from softplus import arguments
-from softplus.conversion.selection import Patterns, softplus_modules
+from softplus.conversion.selection import Patterns, Selection, matched
+from softplus.conversion.sites import in_parametrization
+from softplus.modules import ShiftedSoftplus
 
 
 def _linear(start: float, end: float, done: float) -> float:
@@ -70,7 +72,7 @@ class BetaAnnealing:
         exclude: Patterns = None,
     ) -> None:
         _check_schedule(start, end, steps, schedule)
-        self._activations = softplus_modules(model, None, exclude)
+        self._activations = activations(model, None, exclude)
         learnable = [
             name
             for name, module in self._activations.items()
@@ -150,3 +152,30 @@ def _check_schedule(start: float, end: float, steps: int, schedule: str) -> None
         raise ValueError(f"steps must be a whole number of 1 or more, got {steps}")
     if schedule not in _SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(_SCHEDULES)}, got {schedule!r}")
+
+
+def activations(model: nn.Module, include: Patterns, exclude: Patterns) -> dict[str, Any]:
+    """Return the Softplus modules that are activations, by name, subclasses among them.
+
+    Raises:
+        ValueError: A pattern matches nothing, or there is no such module.
+    """
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Softplus, ShiftedSoftplus)) and not in_parametrization(name)
+    }
+    included = Selection("include", include, model, found)
+    staying = matched(model, Selection("exclude", exclude, model, found))
+    chosen = {
+        name: module
+        for name, module in found.items()
+        if module not in staying and (include is None or name in included)
+    }
+    if not chosen:
+        raise ValueError(
+            f"no Softplus module found in this {type(model).__name__}"
+            f"{' that include and exclude leave' if found else ''}: where the model calls a "
+            "function (softplus, F.softplus), give it a module instead, such as softplus.Softplus()"
+        )
+    return chosen

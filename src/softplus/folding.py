@@ -12,26 +12,11 @@ from softplus.modules import ShiftedSoftplus
 
 # What may stand between: what is done to x, done to x - c, gives the same minus c.
 _CONSTANT_KEEPING = (
-    nn.Identity,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.MaxPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
+    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
 )
-_CONSTANT_KEEPING_CALLS = (
-    ("call_function", torch.flatten),
-    ("call_method", "flatten"),
-    ("call_method", "reshape"),
-    ("call_method", "view"),
-)
+_CALLS = {torch.flatten, "flatten", "reshape", "view"}
 
 
 def fold_shifts(model: nn.Module, activations: Mapping[str, Any]) -> None:
@@ -85,10 +70,7 @@ def _layers_fed_by(module: nn.Module, calls: dict[fx.Node, nn.Module | None]) ->
             if isinstance(layer, graph.LAYERS):
                 _check_takes_constant(user, layer)
                 reached.add(user)
-            elif (
-                isinstance(layer, _CONSTANT_KEEPING)
-                or (user.op, user.target) in _CONSTANT_KEEPING_CALLS
-            ):
+            elif isinstance(layer, _CONSTANT_KEEPING) or _keeps_constant(user):
                 ahead.append(user)
             elif not graph.reads_no_data(user):
                 raise ValueError(f"it goes into {user.target} ({user.op})")
@@ -97,6 +79,10 @@ def _layers_fed_by(module: nn.Module, calls: dict[fx.Node, nn.Module | None]) ->
         if called in layers and node not in reached:
             raise ValueError(f"{node.target}, which it goes into, is called on something else too")
     return layers
+
+
+def _keeps_constant(node: fx.Node) -> bool:
+    return node.op in {"call_function", "call_method"} and node.target in _CALLS
 
 
 def _check_takes_constant(node: fx.Node, layer: nn.Module) -> None:

@@ -9,14 +9,20 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from softplus import folding, functional, samples
-from softplus.conversion import finding, sites
+from softplus.annealing import activations
+from softplus.conversion import counting, finding
 from softplus.conversion.replacements import build, take_hooks
-from softplus.conversion.selection import Patterns, Selection, matched, softplus_modules
+from softplus.conversion.selection import Patterns, Selection, matched
+from softplus.conversion.sites import Found, Kind
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 from softplus.rewriting import classes
 
 _Model = TypeVar("_Model", bound=nn.Module)
 _KINDS = (nn.Softplus, Softplus, ShiftedSoftplus)
+_CALLS = (
+    "the model calls a function of this package, which harden cannot replace: give it a module "
+    "instead, such as softplus.Softplus(), or name the module that calls it in exclude"
+)
 
 
 def harden(
@@ -37,10 +43,9 @@ def harden(
     True
 
     Softplus lies above ReLU, by ln2/beta at 0 and by less elsewhere: that bounds what each
-    activation changes. What the network makes of it is measured: `.difference` of the result is
-    the largest absolute difference between the outputs of the two models on the sample, both in
-    evaluation mode, as in `convert`; without a sample it is None. Anneal beta first, with
-    `BetaAnnealing`.
+    activation changes. What the network makes of it is measured: `.difference` is the largest
+    difference between the two models' outputs on the sample, as in `convert`. Anneal beta first,
+    with `BetaAnnealing`.
 
     Nothing of this package is left: the result saves, loads, exports and runs without it. The
     model itself stays as it is. Found are the modules that `BetaAnnealing` finds; PyTorch's
@@ -49,10 +54,9 @@ def harden(
     stay, other than those of a learnable beta.
 
     A `shift` is folded into the bias of the next layers (a layer without one gets one): `Linear`
-    and convolutions, with flattening, dropout, maximum or adaptive average pooling in between. In
-    training, dropout scales a shift and not a bias, so there the two are equal on average. The
-    default shift ln2/beta is folded where that can be done and left out where not: the bound above
-    holds either way.
+    and convolutions, with flattening, dropout, maximum or adaptive average pooling in between;
+    dropout in training keeps it on average. The default shift ln2/beta is folded where it can be
+    and left out where not: the bound holds.
 
     Args:
         model: The model to harden.
@@ -74,9 +78,9 @@ def harden(
             "puts what it measures: rename it"
         )
     hardened: Any = copy.deepcopy(model)
-    activations = softplus_modules(hardened, include, exclude)
-    _check_limits(activations)
-    excluded = Selection("exclude", exclude, hardened, activations)
+    chosen = activations(hardened, include, exclude)
+    _check_limits(chosen)
+    excluded = Selection("exclude", exclude, hardened, chosen)
     staying = matched(hardened, excluded)
     if include is not None:
         staying |= {module for module in hardened.modules() if isinstance(module, _KINDS)}
@@ -84,9 +88,9 @@ def harden(
     relus = {
         hardened.get_submodule(each.name): build(nn.ReLU, each, hardened)
         for each in found
-        if each.kind is sites.Kind.MODULE
+        if each.kind is Kind.MODULE
     }
-    replacements = {module: relus[module] for module in activations.values()}
+    replacements = {module: relus[module] for module in chosen.values()}
     for module in hardened.modules():
         if type(module) is LogSigmoid and module not in staying:
             replacements[module] = nn.LogSigmoid().train(module.training)
@@ -96,7 +100,7 @@ def harden(
     calling_relu = _calling_relu(hardened, replacements)
     _check_nothing_else(hardened, {*replacements, *staying, *calling_relu})
     _check_calls([each for each in found if each.name not in excluded])
-    folding.fold_shifts(hardened, activations)
+    folding.fold_shifts(hardened, chosen)
     for name, module in list(hardened.named_modules(remove_duplicate=False)):
         if module in replacements and name:
             hardened.set_submodule(name, replacements[module])
@@ -104,9 +108,8 @@ def harden(
     for module, made in calling_relu.items():
         made.undo(module)
     # Not setattr, which a module would take for a parameter or a submodule.
-    hardened.__dict__["difference"] = (
-        None if sample is None else _difference(model, hardened, sample, exclude)
-    )
+    difference = None if sample is None else _difference(model, hardened, sample, excluded)
+    hardened.__dict__["difference"] = difference
     return hardened  # type: ignore[no-any-return]  # the model's type, unless it was a Softplus
 
 
@@ -141,25 +144,16 @@ def _calling_relu(
     return {
         module: made
         for module, made in recipes.items()
-        if made.original is not type(module)
-        and made.is_of_relu()
-        and replacements.keys() >= set(made.activations(module))
+        if made.original is not type(module) and made.is_of("relu")
+        if replacements.keys() >= set(made.activations(module))
     }
 
 
-def _check_calls(found: list[sites.Found]) -> None:
+def _check_calls(found: list[Found]) -> None:
     """Raise if forward may call a function of this package."""
-    for each in found:
-        if each.kind is not sites.Kind.MODULE and each.reached and _is_our_function(each):
-            raise ValueError(
-                f"the model calls a function of this package, which harden cannot replace, at site "
-                f"{each.site}: give it a module instead, such as softplus.Softplus(), or name the "
-                "site in exclude"
-            )
-
-
-def _is_our_function(found: sites.Found) -> bool:
-    return found.kind is sites.Kind.SOURCE and found.call.spelling.text.startswith("softplus.")
+    for each in (each for each in found if each.kind is Kind.SOURCE and each.reached):
+        if each.call.spelling.text.startswith("softplus."):
+            raise ValueError(f"at site {each.site} {_CALLS}")
 
 
 def _check_nothing_else(model: nn.Module, expected: set[nn.Module]) -> None:
@@ -190,31 +184,16 @@ class _NoCalls(TorchFunctionMode):
 
     def __init__(self, staying: set[nn.Module]) -> None:
         super().__init__()
-        self._inside = 0
-        for module in staying:
-            module.register_forward_pre_hook(self._enter)
-            module.register_forward_hook(self._leave)
-
-    def _enter(self, *_: Any) -> None:
-        self._inside += 1
-
-    def _leave(self, *_: Any) -> None:
-        self._inside -= 1
+        self._staying = staying
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self._inside and getattr(func, "__module__", None) == functional.__name__:
-            raise ValueError(
-                f"the model calls the function {func.__name__} of this package, which harden "
-                "cannot replace: give it a module instead, such as softplus.Softplus(), or name "
-                "the module that calls it in exclude"
-            )
+        ours = getattr(func, "__module__", None) == functional.__name__
+        if ours and self._staying.isdisjoint(counting.modules_at_work()):
+            raise ValueError(f"at {func.__name__} {_CALLS}")
         return func(*args, **(kwargs or {}))
 
 
-def _difference(
-    model: nn.Module, hardened: nn.Module, sample: Any, exclude: Patterns
-) -> float | None:
-    trial = samples.trial(hardened)
-    with _NoCalls(matched(trial, Selection("exclude", exclude, model, ()))):
-        after = samples.run(trial, sample)
-    return samples.largest_difference(samples.run(samples.trial(model), sample), after)
+def _difference(model: nn.Module, hardened: nn.Module, sample: Any, excluded: Selection) -> Any:
+    before, trial = samples.run(samples.trial(model), sample), samples.trial(hardened)
+    with _NoCalls(matched(trial, excluded)):
+        return samples.largest_difference(before, samples.run(trial, sample))

@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -49,12 +48,11 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch
         kwargs = kwargs or {}
         family = _family(func, args, kwargs)
         if family is not None:
-            stack = [*traceback.walk_stack(sys._getframe(1))]  # noqa: SLF001 -- inspect does so too
+            stack = traceback.walk_stack(sys._getframe(1))  # noqa: SLF001 -- inspect does so too
             places = [Place(frame.f_code.co_filename, line) for frame, line in stack]
             callers = (place.file for place in places if not place.file.startswith(_TORCH))
             if not next(callers, "").startswith(_OURS):
-                modules = [*filter(None, (_self_of(frame) for frame, _ in stack))]
-                self.counted.append(_Counted(family, str(func), modules, places))
+                self.counted.append(_Counted(family, str(func), modules_at_work(), places))
         return func(*args, **kwargs)
 
 
@@ -115,6 +113,9 @@ def _family(func: Any, args: Any, kwargs: Any) -> str | None:
     return None
 
 
-def _self_of(frame: FrameType) -> nn.Module | None:
-    first = frame.f_locals.get(next(iter(frame.f_code.co_varnames), ""))
-    return first if isinstance(first, nn.Module) else None
+def modules_at_work() -> list[nn.Module]:
+    """Return the modules whose code is running, the innermost first."""
+    stack = traceback.walk_stack(sys._getframe(1))  # noqa: SLF001 -- inspect does so too
+    code = ((frame.f_locals, frame.f_code.co_varnames) for frame, _ in stack)
+    selves = (variables.get(next(iter(names), "")) for variables, names in code)
+    return [each for each in selves if isinstance(each, nn.Module)]

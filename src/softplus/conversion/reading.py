@@ -1,7 +1,6 @@
 """The activations in the source of a model's classes, and of the functions that they use."""
 
 import ast
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -51,7 +50,7 @@ def calls(path: str, owner: nn.Module, cls: type) -> list[Found]:
         if inner in seen:
             continue
         seen.add(inner)
-        used = _used(inner, cls)
+        used = methods.used(inner, cls)
         waiting += [
             (value, is_reached, "")
             for value in used
@@ -74,15 +73,6 @@ def calls(path: str, owner: nn.Module, cls: type) -> list[Found]:
             if is_reached or key is None or key.input
         ]
     return [each for some in found.values() for each in some]
-
-
-def _used(function: FunctionType, cls: type) -> list[Any]:
-    """Return what the names in a function may stand for: globals, and members of those."""
-    scope = functions.Scope(function)
-    values = [scope[name] for name in scope.names]
-    holders = [value for value in values if isinstance(value, (ModuleType, type))]
-    values += [vars(holder).get(name) for holder in holders for name in scope.names]
-    return values + [methods.class_attribute(cls, name) for name in scope.names]
 
 
 def _may_activate(owner: nn.Module, function: FunctionType, used: list[Any]) -> bool:
@@ -150,22 +140,14 @@ class _Reader(ast.NodeVisitor):
         self._scope = functions.Scope(function)
         self._file = function.__code__.co_filename
         self._definition = functions.definition(function)
-        self._imports = dict(_imports(self._definition))
+        self._imports = dict(functions.imports(self._definition))
         self._self = next(iter(function.__code__.co_varnames), "") if method else ""
-        if method and (function.__code__.co_argcount < 1 or self._self_is_bound_again()):
+        if method and (
+            function.__code__.co_argcount < 1 or functions.binds(self._definition, self._self)
+        ):
             raise UnreadableError
         for statement in self._definition.body:
             self.visit(statement)
-
-    def _self_is_bound_again(self) -> bool:
-        """Whether `self` may stand for another thing somewhere in the method."""
-        nodes = [node for statement in self._definition.body for node in ast.walk(statement)]
-        names = {node.arg for node in nodes if isinstance(node, ast.arg)} | {
-            node.id
-            for node in nodes
-            if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-        }
-        return self._self in names
 
     def visit_Call(self, node: ast.Call) -> None:
         call = self._call(node)
@@ -294,16 +276,3 @@ def _item(holder: Any, index: Any) -> Any:
         return holder[index] if type(holder) in (list, tuple, dict) else UNKNOWN
     except (LookupError, TypeError):
         return UNKNOWN
-
-
-def _imports(definition: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
-    """Yield the names that a function imports itself, and what they stand for."""
-    for node in ast.walk(definition):
-        if isinstance(node, ast.Import):
-            for name in node.names:
-                module = name.name if name.asname else name.name.split(".")[0]
-                yield name.asname or module, sys.modules.get(module, UNKNOWN)
-        elif isinstance(node, ast.ImportFrom):
-            holder = sys.modules.get(node.module or "")
-            for name in node.names:
-                yield name.asname or name.name, getattr(holder, name.name, UNKNOWN)

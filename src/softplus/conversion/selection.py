@@ -3,12 +3,10 @@
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 
-from softplus.conversion.sites import Found, Site, in_parametrization
-from softplus.modules import ShiftedSoftplus
+from softplus.conversion.sites import Found, Site
 
 Patterns = str | Iterable[str] | None
 
@@ -72,33 +70,6 @@ def select(
     if left and not chosen and (include is not None or exclude is not None):
         raise ValueError(f"include and exclude leave none of the sites {', '.join(names)}")
     return chosen, left
-
-
-def softplus_modules(model: nn.Module, include: Patterns, exclude: Patterns) -> dict[str, Any]:
-    """Return the Softplus modules that are activations, by name, subclasses among them.
-
-    Raises:
-        ValueError: A pattern matches nothing, or there is no such module.
-    """
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Softplus, ShiftedSoftplus)) and not in_parametrization(name)
-    }
-    included = Selection("include", include, model, found)
-    staying = matched(model, Selection("exclude", exclude, model, found))
-    chosen = {
-        name: module
-        for name, module in found.items()
-        if module not in staying and (include is None or name in included)
-    }
-    if not chosen:
-        raise ValueError(
-            f"no Softplus module found in this {type(model).__name__}"
-            f"{' that include and exclude leave' if found else ''}: where the model calls a "
-            "function (softplus, F.softplus), give it a module instead, such as softplus.Softplus()"
-        )
-    return chosen
 
 
 def matched(model: nn.Module, selection: Selection) -> set[nn.Module]:

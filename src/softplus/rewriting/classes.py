@@ -32,9 +32,9 @@ class Recipe:
         """Return what stands in a converted module for the calls of its original."""
         return [module.get_submodule(name) for _, name in self.calls]
 
-    def is_of_relu(self) -> bool:
-        """Whether the calls that are replaced are all of ReLU."""
-        return all(key.family == "relu" for key, _ in self.calls)
+    def is_of(self, family: str) -> bool:
+        """Whether the expressions that are replaced are all of one family."""
+        return all(key.family == family for key, _ in self.calls)
 
     def undo(self, module: nn.Module) -> None:
         """Give a converted module its own class back, whose code calls for itself."""

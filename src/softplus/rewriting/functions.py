@@ -90,6 +90,29 @@ def definition(function: FunctionType) -> ast.FunctionDef:
     return found
 
 
+def binds(definition: ast.FunctionDef, name: str) -> bool:
+    """Whether a name may stand for another thing somewhere in a definition than at its start."""
+    nodes = [node for statement in definition.body for node in ast.walk(statement)]
+    return any(
+        (isinstance(node, ast.arg) and node.arg == name)
+        or (isinstance(node, ast.Name) and node.id == name and not isinstance(node.ctx, ast.Load))
+        for node in nodes
+    )
+
+
+def imports(definition: ast.FunctionDef) -> Iterator[tuple[str, Any]]:
+    """Yield the names that a function imports itself, and what they stand for."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                module = name.name if name.asname else name.name.split(".")[0]
+                yield name.asname or module, sys.modules.get(module, UNKNOWN)
+        elif isinstance(node, ast.ImportFrom):
+            holder = sys.modules.get(node.module or "")
+            for name in node.names:
+                yield name.asname or name.name, getattr(holder, name.name, UNKNOWN)
+
+
 def redefined(function: FunctionType, definition: ast.FunctionDef) -> FunctionType:
     """Return the function with another definition: each line still at its place in the file.
 

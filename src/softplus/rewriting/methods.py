@@ -3,7 +3,7 @@
 import ast
 import functools
 from collections.abc import Iterator
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -99,3 +99,12 @@ def class_attribute(cls: type, name: str) -> Any:
     if isinstance(member, staticmethod):
         return member.__func__
     return UNKNOWN if isinstance(member, (FunctionType, classmethod, property)) else member
+
+
+def used(function: FunctionType, cls: type) -> list[Any]:
+    """Return what the names in a function may stand for: globals, and members of those."""
+    scope = functions.Scope(function)
+    values = [scope[name] for name in scope.names]
+    holders = [value for value in values if isinstance(value, (ModuleType, type))]
+    values += [vars(holder).get(name) for holder in holders for name in scope.names]
+    return values + [class_attribute(cls, name) for name in scope.names]
