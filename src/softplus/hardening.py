@@ -66,10 +66,10 @@ def harden(
 
     Raises:
         ValueError: The model has no such activation, or something that cannot be hardened: a
-            negative beta (the limit is min(x, 0), which is not ReLU), a negative threshold, a
-            subclass, a shift that no bias can take (one before the zero padding of a convolution,
-            which would make the borders wrong, or before a sum), another module of this package,
-            or a call of one of its functions. The message names it; the model is unchanged.
+            negative beta (the limit is min(x, 0), which is not ReLU) or threshold, a subclass, a
+            shift that no bias can take (one before the zero padding of a convolution, or before a
+            sum), another module of this package, or a call of one of its functions. The message
+            names it; the model is unchanged.
     """
     own = getattr(model, "difference", None)
     if own is not None and type(own) is not float:
