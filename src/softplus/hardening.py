@@ -96,7 +96,7 @@ def harden(
             replacements[module] = nn.LogSigmoid().train(module.training)
             take_hooks(replacements[module], module)
     if _is_ours(vars(hardened).get("conversion")):  # the record of softplus.convert
-        del hardened.__dict__["conversion"]
+        del vars(hardened)["conversion"]
     calling_relu = _calling_relu(hardened, replacements)
     _check_nothing_else(hardened, {*replacements, *staying, *calling_relu})
     _check_calls([each for each in found if each.name not in excluded])
@@ -107,9 +107,8 @@ def harden(
     hardened = replacements.get(hardened, hardened)
     for module, made in calling_relu.items():
         made.undo(module)
-    # Not setattr, which a module would take for a parameter or a submodule.
     difference = None if sample is None else _difference(model, hardened, sample, excluded)
-    hardened.__dict__["difference"] = difference
+    hardened.difference = difference
     return hardened  # type: ignore[no-any-return]  # the model's type, unless it was a Softplus
 
 
