@@ -1,25 +1,22 @@
 """`convert`: a model with its activations replaced, and the record of that."""
 
-import ast
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Never, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from softplus import functional, samples
-from softplus.conversion import counting, finding, measure, spellings
-from softplus.conversion.replacements import Change, build, install, undo
+from softplus import samples
+from softplus.conversion import betas, counting, finding, spellings
+from softplus.conversion.measuring import Measured, measure
+from softplus.conversion.replacements import Change, Replacement, put, undo
 from softplus.conversion.selection import Patterns, select
 from softplus.conversion.sites import Found, Kind, Site
 from softplus.modules import ShiftedSoftplus, Softplus
 
 _Model = TypeVar("_Model", bound=nn.Module)
-Replacement = nn.Module | type[nn.Module]
 
 
 @dataclass
@@ -29,9 +26,8 @@ class Conversion:
     Attributes:
         sites: The sites that were replaced. `model.get_submodule(site.name)` is the replacement.
         betas: By the name of the site, the beta of a Softplus that went there.
-        differences: By the name of the site, the largest difference of the replacement from what it
-            replaced, on what it receives when the converted model runs on the sample. A site that
-            the sample does not reach has none.
+        differences: By the name of the site, how far at most the replacement is from what it
+            replaced, on what it receives of the sample; none where the sample does not lead.
         difference: The largest difference between the outputs for the sample before and after:
             infinite where their shapes differ; None without a sample or without numbers.
         left: What was not replaced, each with the reason in its own `left`: the other sites and,
@@ -109,14 +105,13 @@ def convert(
             ReLU.
         exclude: Patterns for what stays.
         tolerance: Give each site the smallest beta with which its output differs from ReLU's by at
-            most this, in units of the output, on what the site receives when the converted model
-            runs on the sample. ln2/tolerance is enough for every input, and is for a site that the
-            sample does not reach; no beta is below a thousandth of it.
+            most this, in units of the output, on what it receives of the sample. ln2/tolerance is
+            enough for every input, and is for a site that the sample does not reach; no beta is
+            below a thousandth of it.
         sample: An input, a tuple of arguments (a named one too) or a mapping of keyword arguments.
-            Copies of the model run on copies of it, in eval mode: to count what still computes an
-            activation, and to measure the differences.
-        keep_inplace: Work in place where the site did, and only there; False: nowhere, which full
-            backward hooks need, and which is right where the model uses what the site returns.
+            Copies of the model run on copies of it, in eval mode, to count and to measure.
+        keep_inplace: Work in place where the site did, and only there; False: nowhere, as full
+            backward hooks need, which is right where the model uses what the site returns.
 
     Returns:
         The converted model. Its attribute `conversion` has the `sites`, what is `left` and why, the
@@ -147,36 +142,23 @@ def convert(
     if missing and (not chosen or include is exclude is None):
         raise ValueError(_nothing_found(model, min(missing), left, sample))
 
-    def converted(target: nn.Module) -> tuple[dict[str, nn.Module], list[Change]]:
-        modules = {
-            each.name: build(values[each.family], each, target, keep_inplace=keep_inplace)
-            for each in chosen
-        }
-        return modules, install(target, [(each, modules[each.name]) for each in chosen])
-
-    chosen_betas: dict[str, float] = {}
-    differences: dict[str, float] = {}
-    difference = None
+    measured: Measured = {}, {}, None, []
     if sample is not None:
-        before = samples.run(samples.trial(model), sample)
         trial = samples.trial(model)
-        modules, _ = converted(trial)
-        if tolerance is not None:
-            chosen_betas = measure.choose_betas(trial, modules, sample, tolerance)
-        after, differences = measure.compare(trial, modules, _originals(model, chosen), sample)
-        difference = samples.largest_difference(before, after)
+        modules, _ = put(trial, chosen, values, keep_inplace=keep_inplace)
         others = [each for each in found if each not in chosen]
-        left += counting.remaining(trial, sample, values, replaced=chosen, known=others)
+        measured = measure(model, trial, modules, sample, tolerance, chosen=chosen, others=others)
+    chosen_betas, differences, difference, remaining = measured
     target = model if inplace else copy.deepcopy(model)
-    modules, changes = converted(target)
+    modules, changes = put(target, chosen, values, keep_inplace=keep_inplace)
     for name, beta in chosen_betas.items():
-        measure.set_beta(modules[name], beta)
+        betas.set_beta(modules[name], beta)
     vars(target)["conversion"] = Conversion(
         sites=tuple(each.site for each in chosen),
-        betas=measure.betas(modules),
+        betas=betas.of(modules),
         differences=differences,
         difference=difference,
-        left=tuple(left),
+        left=(*left, *remaining),
         _model=target if inplace else None,
         _changes=changes if inplace else [],
         _earlier=vars(target).get("conversion"),
@@ -224,9 +206,7 @@ def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[s
     return values
 
 
-def _check_tolerance(
-    tolerance: float | None, sample: Any, values: Mapping[str, Replacement]
-) -> None:
+def _check_tolerance(tolerance: float | None, sample: Any, values: Mapping[str, Any]) -> None:
     if tolerance is None:
         return
     if not 0 < tolerance < math.inf:
@@ -252,7 +232,7 @@ def _nothing_found(model: nn.Module, family: str, left: list[Site], sample: Any)
     if sample is None:
         advice = "With sample=, a run shows what reading does not"
     else:
-        seen = counting.remaining(samples.trial(model), sample, [family])
+        seen = counting.remaining(model, sample, [family])
         advice = f"On the sample it computes: {_some(seen) or 'none'}"
     return (
         f"no {family} to replace was found in {type(model).__name__}; looked for "
@@ -276,18 +256,3 @@ def _is_there(model: nn.Module, found: Found, values: Mapping[str, Replacement])
     if found.kind is Kind.MODULE and found.attribute:
         return isinstance(model.get_submodule(found.name), value)
     return issubclass(value, Softplus) and found.call.spelling.text.startswith("softplus.")
-
-
-def _originals(model: nn.Module, chosen: list[Found]) -> dict[str, Callable[[Tensor], Tensor]]:
-    """Return what each site computes before it is replaced, where that is fixed."""
-    originals: dict[str, Callable[[Tensor], Tensor]] = {}
-    for each in chosen:
-        name, options = each.call.spelling.name, each.call.options
-        if each.kind is Kind.MODULE:
-            # Not the module itself, whose hooks would run.
-            originals[each.name] = model.get_submodule(each.name).forward
-        elif not any(isinstance(value, ast.AST) for value in options.values()):
-            homes = (functional, nn.functional, torch)
-            function = next(getattr(home, name) for home in homes if hasattr(home, name))
-            originals[each.name] = partial(function, **options)
-    return originals

@@ -4,7 +4,6 @@ import os
 import sys
 import traceback
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +25,9 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """An activation that ran: the operator, and the modules and lines on the way to it."""
-
-    family: str
-    operator: str
-    modules: list[nn.Module]
-    places: list[Place]
+_Sites = Collection[Found]
+# An activation that ran: its family, the operator, and the modules and lines on the way to it.
+_Counted = tuple[str, str, list[nn.Module], list[Place]]
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch registers modes
@@ -52,7 +46,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch
             places = [Place(frame.f_code.co_filename, line) for frame, line in stack]
             callers = (place.file for place in places if not place.file.startswith(_TORCH))
             if not next(callers, "").startswith(_OURS):
-                self.counted.append(_Counted(family, str(func), modules_at_work(), places))
+                self.counted.append((family, str(func), modules_at_work(), places))
         return func(*args, **kwargs)
 
 
@@ -60,36 +54,35 @@ def remaining(
     model: nn.Module,
     sample: Any,
     families: Collection[str],
-    *,
-    replaced: Collection[Found] = (),
-    known: Collection[Found] = (),
+    replaced: _Sites = (),
+    known: _Sites = (),
 ) -> list[Site]:
-    """Return the activations that a trial computes on a sample beside those of the known sites.
+    """Return the activations that a model computes on a sample beside those of the known sites.
 
     Clamps come last. What the replaced sites have now may compute what it likes.
     """
+    trial = samples.trial(model)
     with _Counter() as counter:
-        samples.run(model, sample)
-    paths = {module: path for path, module in model.named_modules()}
+        samples.run(trial, sample)
+    paths = {module: path for path, module in trial.named_modules()}
     names = {each.name for each in replaced}
     sites: dict[Site, None] = {}
-    for each in counter.counted:
-        family = "relu" if each.family == "clamp" else each.family
-        chain = [paths[module] for module in each.modules if module in paths]
-        explained = any(_explains(one, chain, each) for one in known)
+    for kind, operator, modules, places in counter.counted:
+        family = "relu" if kind == "clamp" else kind
+        chain = [paths[module] for module in modules if module in paths]
+        explained = any(_explains(one, chain, places) for one in known)
         if family not in families or explained or not names.isdisjoint(chain):
             continue
-        users = (place for place in each.places if not place.file.startswith((_TORCH, _OURS)))
+        users = (place for place in places if not place.file.startswith((_TORCH, _OURS)))
         file, line = next(users, (None, None))
-        site = Site(next(iter(chain), ""), family, each.operator, file, line, _ADVICE[each.family])
-        sites[site] = None
+        sites[Site(next(iter(chain), ""), family, operator, file, line, _ADVICE[kind])] = None
     return sorted(sites, key=lambda site: site.left == _ADVICE["clamp"])
 
 
-def _explains(found: Found, chain: list[str], counted: _Counted) -> bool:
+def _explains(found: Found, chain: list[str], places: list[Place]) -> bool:
     """Whether a site is what was counted."""
     if found.kind is Kind.SOURCE:
-        return found.owner in chain and found.place in counted.places
+        return found.owner in chain and found.place in places
     return (found.name if found.kind is Kind.MODULE else found.owner) in chain
 
 

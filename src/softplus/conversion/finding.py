@@ -43,10 +43,8 @@ def find_sites(model: nn.Module) -> list[Site]:
 def find(model: nn.Module) -> list[Found]:
     """Return the sites of a model, and what replacing them takes."""
     arguments.check_model(model)
-    found = [
-        replace(each, obstacle="it is the model itself: use the replacement in its place")
-        for each in _held(model, "", [("", model)])
-    ]
+    obstacle = "it is the model itself: use the replacement in its place"
+    found = [replace(each, obstacle=obstacle) for each in _held(model, "", [("", model)])]
     scripted: tuple[str, ...] = ()
     for path, owner in model.named_modules():
         if path.startswith(scripted):

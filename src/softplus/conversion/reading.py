@@ -22,8 +22,7 @@ _OUTSIDE = (
     "it stands outside of the model's classes: call it in a method, or keep it as an attribute"
 )
 _UNREADABLE = (
-    "its source cannot be read (it was typed at a prompt, or changed since it was loaded): keep it "
-    "as a module, or write the class to a file"
+    "its source cannot be read (typed at a prompt, or changed since loading): keep it as a module"
 )
 
 
@@ -61,11 +60,7 @@ def calls(path: str, owner: nn.Module, cls: type) -> list[Found]:
         found[inner] = [
             Found(Kind.SOURCE, path, "", call, place, key, obstacle, is_reached)
             for call, place, key, obstacle in (
-                *(
-                    _calls(owner, cls, function, method)
-                    if _may_activate(owner, inner, used)
-                    else ()
-                ),
+                *_calls(owner, cls, function, method, used),
                 *_scripted(inner, used),
             )
             # Where it cannot be replaced, a clamp is not worth a word, nor is what is only named.
@@ -80,18 +75,21 @@ def _may_activate(owner: nn.Module, function: FunctionType, used: list[Any]) -> 
     names = functions.Scope(function).names
     held = [vars(owner).get(name) for name in names]
     inside = [part for value in held for part in _parts(value)]
-    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     return not spellings.NAMES.keys().isdisjoint(names) or any(
         spellings.read_member(value) or spellings.is_module_of(value)
-        for value in (*used, *inside, *defaults)
+        for value in (*used, *inside, *functions.defaults(function))
     )
 
 
 _Seen = tuple[Call, Place, Key | None, str | None]  # the last is an obstacle
 
 
-def _calls(owner: nn.Module, cls: type, function: FunctionType, method: str) -> Iterable[_Seen]:
+def _calls(
+    owner: nn.Module, cls: type, function: FunctionType, method: str, used: list[Any]
+) -> Iterable[_Seen]:
     inner = functions.innermost(function)
+    if not _may_activate(owner, inner, used):
+        return
     yield from _defaults(inner)
     try:
         if method:
@@ -103,7 +101,7 @@ def _calls(owner: nn.Module, cls: type, function: FunctionType, method: str) -> 
 
 def _defaults(function: FunctionType) -> Iterator[_Seen]:
     """Yield the activations that a function calls unless another one is passed to it."""
-    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+    for value in functions.defaults(function):
         call = spellings.read_member(value)
         if call is not None:
             obstacle = "it is the default of a parameter: pass a module there"
@@ -161,15 +159,6 @@ class _Reader(ast.NodeVisitor):
             self.visit(call.input)
         self._add(node, call, "self" if is_method else "argument", node.func.end_lineno)
 
-    def visit_Name(self, node: ast.Name) -> None:
-        self._mention(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        self._mention(node)
-
-    def visit_Subscript(self, node: ast.Subscript) -> None:
-        self._mention(node)
-
     def _mention(self, node: ast.expr) -> None:
         """Read an activation that is not called here, but passed on or given another name."""
         is_read = isinstance(getattr(node, "ctx", ast.Load()), ast.Load)
@@ -178,6 +167,8 @@ class _Reader(ast.NodeVisitor):
             self.generic_visit(node)
         else:
             self._add(node, call, "", node.end_lineno)
+
+    visit_Name = visit_Attribute = visit_Subscript = _mention  # noqa: N815 -- ast's names
 
     def _add(self, node: ast.expr, call: Call, input: str, line: int | None) -> None:
         key = None

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from softplus.conversion.sites import Found, Kind
 from softplus.rewriting import classes, methods
 
 _SET_STATE = nn.Module.__setstate__
+
+Replacement = nn.Module | type[nn.Module]
 
 
 class InPlace(nn.Module):
@@ -36,8 +38,19 @@ class Change(NamedTuple):
     before: tuple[Any, ...]
 
 
+def put(
+    model: nn.Module, chosen: list[Found], values: Mapping[str, Replacement], *, keep_inplace: bool
+) -> tuple[dict[str, nn.Module], list[Change]]:
+    """Put a module to each site, by the values of the families; return them and what changed."""
+    modules = {
+        each.name: build(values[each.family], each, model, keep_inplace=keep_inplace)
+        for each in chosen
+    }
+    return modules, install(model, [(each, modules[each.name]) for each in chosen])
+
+
 def build(
-    value: nn.Module | type[nn.Module], found: Found, model: nn.Module, *, keep_inplace: bool = True
+    value: Replacement, found: Found, model: nn.Module, *, keep_inplace: bool = True
 ) -> nn.Module:
     """Return the module for one site: a copy of `value`, or a new one of that class.
 

@@ -151,11 +151,6 @@ def read_member(member: object) -> Call | None:
     return read(member, [None], {})
 
 
-def is_activation(function: object) -> bool:
-    """Whether a function is one of those that compute an activation, clamps included."""
-    return _known(function) is not None
-
-
 def is_module_of(cls: object) -> bool:
     """Whether it is a class of modules that may compute an activation."""
     return isinstance(cls, type) and getattr(cls, "forward", None) in _MODULES

@@ -42,6 +42,11 @@ def innermost(function: FunctionType) -> FunctionType:
     return inner if isinstance(inner, FunctionType) else function
 
 
+def defaults(function: FunctionType) -> list[Any]:
+    """Return the defaults of its parameters."""
+    return [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+
+
 def codes(code: CodeType) -> Iterator[CodeType]:
     """Yield the code of a function and of every function inside it."""
     yield code

@@ -1,4 +1,4 @@
-"""Converted models on a sample: the smallest betas that keep close to ReLU, and how close they are.
+"""Betas: the smallest ones that keep close enough to ReLU on a sample.
 
 Softplus exceeds ReLU by ln(1 + e^(-beta·|x|)) / beta: at most by ln2/beta, less for larger beta and
 |x|. Shifted by ln2/beta it stays below by ln2/beta minus that, which is most for the largest |x|.
@@ -17,7 +17,6 @@ from softplus.conversion.replacements import InPlace
 from softplus.modules import Softplus
 
 Modules = Mapping[str, nn.Module]
-Original = Callable[[Tensor], Tensor]
 
 # Where a sample has no value near zero, a tiny beta would do for it and for nothing else.
 _LEAST_SHARE = 1e-3
@@ -27,7 +26,7 @@ _ROUNDING_SHARE = 1e-3
 _RUNS = 10
 
 
-def betas(modules: Modules) -> dict[str, float | list[float]]:
+def of(modules: Modules) -> dict[str, float | list[float]]:
     """Return the beta of each module that has one; of a learnable one, its present value."""
     found: dict[str, float | list[float]] = {}
     for name, module in modules.items():
@@ -50,13 +49,10 @@ def set_beta(module: nn.Module, beta: float) -> None:
         module.beta = beta  # type: ignore[assignment]  # no submodule
 
 
-def choose_betas(
-    model: nn.Module, modules: Modules, sample: Any, tolerance: float
-) -> dict[str, float]:
+def choose(model: nn.Module, modules: Modules, sample: Any, tolerance: float) -> dict[str, float]:
     """Give each module the smallest beta that keeps its output within the tolerance of ReLU's.
 
-    One that the sample does not reach, or that does not settle, gets ln2/tolerance: that holds for
-    every input.
+    One that the sample does not reach, or that does not settle, gets ln2/tolerance: always enough.
     """
     tolerance *= 1 - _ROUNDING_SHARE
     sure = math.log(2) / tolerance
@@ -72,7 +68,7 @@ def choose_betas(
 
     for _ in range(_RUNS):
         risen.clear()
-        _watch(model, modules, sample, raise_beta)
+        watch(model, modules, sample, raise_beta)
         if not risen:
             break
     for name, beta in chosen.items():
@@ -80,23 +76,6 @@ def choose_betas(
             chosen[name] = sure
             set_beta(modules[name], sure)
     return chosen
-
-
-def compare(
-    model: nn.Module, modules: Modules, originals: Mapping[str, Original], sample: Any
-) -> tuple[Any, dict[str, float]]:
-    """Return the output on a sample, and the largest difference of each module from its original.
-
-    The latter on what it receives there; a module that the sample does not reach has none.
-    """
-    largest: dict[str, float] = {}
-
-    def look(name: str, input: Tensor) -> None:
-        new, old = modules[name].forward(input.clone()), originals[name](input.clone())
-        largest[name] = max(largest.get(name, 0.0), samples.difference(new, old))
-
-    compared = {name: module for name, module in modules.items() if name in originals}
-    return _watch(model, compared, sample, look), largest
 
 
 def _inner(module: nn.Module) -> nn.Module:
@@ -125,7 +104,7 @@ def _smallest_beta(module: nn.Module, input: Tensor, tolerance: float, sure: flo
     return high
 
 
-def _watch(
+def watch(
     model: nn.Module, modules: Modules, sample: Any, look: Callable[[str, Tensor], None]
 ) -> Any:
     """Run a model on a sample, show what each module receives, and return the output."""
