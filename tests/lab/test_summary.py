@@ -65,8 +65,9 @@ def test_notes_warn_of_the_grids_edge_of_divergence_and_of_few_seeds(results):
     assert summary.notes(replace(results, arms=(inside,))) == [
         "with 2 seeds a median has no 95% interval, and the sign-flip test cannot go below 0.5"
     ]
-    edge, _ = summary.notes(replace(results, arms=(relu,)))
-    assert edge.startswith("relu: the chosen learning rate 0.01 is at the edge of the grid")
+    for rate in (1e-3, 3e-3):
+        edge, _ = summary.notes(replace(results, arms=(replace(inside, learning_rate=rate),)))
+        assert edge.startswith(f"relu: the chosen learning rate {rate} is at the edge of the grid")
     note, _ = summary.notes(replace(results, arms=(diverged,)))
     assert note.startswith("relu: training diverged on 1 of 2 seeds")
     many = replace(results.settings, seeds=6)

@@ -35,3 +35,14 @@ def test_a_diverging_trial_keeps_the_best_state_before_it(settings):
     assert result.diverged_at is not None
     assert math.isfinite(result.test)
     assert result.validation <= result.curve[0][1]
+
+
+def test_the_state_judged_is_the_best_one_and_the_goal_is_counted_in_steps(settings):
+    trial = settings(task="diabetes", epochs=2).trial("relu", 1.0, seed=0, measured=False)
+    result = trials.run(trial)
+    metrics = [metric for _, metric in result.curve]  # lower is better here
+    assert min(metrics) == result.validation < metrics[-1]
+    assert result.test < 10  # the last state's is in the hundreds
+    assert result.steps_to_goal is None
+    digits = trials.run(settings(epochs=5, width=64).trial("relu", 1e-2, seed=0, measured=False))
+    assert digits.steps_to_goal == next(step for step, metric in digits.curve if metric >= 90)
