@@ -48,8 +48,7 @@ class Conversion:
         """Undo a conversion in place; the weights stay what they are now.
 
         Raises:
-            RuntimeError: The model is a converted copy, or was reverted already, or was converted
-                again since.
+            RuntimeError: The model is a copy, was reverted already, or converted again since.
         """
         if self._model is None:
             raise RuntimeError(
