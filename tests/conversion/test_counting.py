@@ -119,3 +119,33 @@ def test_a_compiled_submodule_runs_uncompiled_on_the_sample():
     assert conversion.left == ()
     assert conversion.differences["1._orig_mod.relu"] <= 0.1
     torch.compiler.reset()
+
+
+class Chosen(Linears):
+    """An activation held, one chosen, one in a property: each is one site, sample or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.act, self.choice = F.relu, "relu"
+
+    @property
+    def scale(self):
+        return F.relu(self.first.bias)
+
+    def choose(self):
+        return torch.relu if self.choice == "relu" else torch.tanh
+
+    def forward(self, x):
+        return self.second(self.choose()(self.act(self.first(x)) - 0.1)) * self.scale
+
+
+def test_a_sample_adds_no_site_that_nothing_uses():
+    model, x = nn.Sequential(Chosen(), nn.Linear(4, 4)), sample(3, 4)
+    learnable = {"relu": Softplus(learnable=True)}
+    plain, sampled = convert(model, learnable), convert(model, learnable, sample=x)
+    assert sampled.conversion.sites == plain.conversion.sites
+    assert [site.name for site in plain.conversion.sites] == ["0.act", "0.relu", "0.relu_1"]
+    assert sampled.conversion.left == ()
+    sampled(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in sampled.parameters())
+    assert not dict(sampled[1].named_modules(prefix="")).keys() - {""}
