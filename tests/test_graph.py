@@ -51,5 +51,5 @@ def test_what_cannot_be_traced_says_why():
 
     with pytest.raises(ValueError, match=r"^the calls of Branching cannot be traced: pass a part"):
         graph.calls(Branching())
-    with pytest.raises(TypeError, match="^model must be a"):
+    with pytest.raises(TypeError, match="model must be a"):
         graph.calls(lambda x: x)
