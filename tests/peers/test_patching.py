@@ -4,7 +4,7 @@ import pytest
 import torch
 from gpytorch.constraints import Positive
 from gpytorch.utils.transforms import TRANSFORM_REGISTRY
-from programs import PROGRAMS
+from peers.programs import PROGRAMS
 from pyro.distributions import transforms as pyro_transforms
 from schnetpack.nn.activations import shifted_softplus
 from torch import Tensor, distributions
