@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.ao.nn.quantized import FloatFunctional
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -38,7 +39,6 @@ import transformers
 Model = Callable[[], nn.Module]
 RELU = {torch.ops.aten.relu.default, torch.ops.aten.relu_.default}
 FUNCTIONS = {functional.relu, torch.relu, torch.relu_, functional.relu_, Tensor.relu, Tensor.relu_}
-CLAMPS = ("clamp", "clip")
 TORCH = f"{Path(torch.__file__).parent}/"
 
 
@@ -85,6 +85,11 @@ def calls(model: nn.Module) -> Counter[Any]:
     """Return the calls of ReLU in the code of the modules' classes, and functions kept by them."""
     found: Counter[Any] = Counter()
     for path, owner in model.named_modules():
+        # Of PyTorch's own classes only this one calls a ReLU where reading finds it.
+        if isinstance(owner, FloatFunctional):
+            user = type(model.get_submodule(path.rpartition(".")[0]))
+            if "add_relu(" not in inspect.getsource(user):
+                continue
         found.update((path, file, line) for file, line in _spelled(type(owner)))
         kept = (name for name, value in vars(owner).items() if _is_relu(value))
         found.update((path, name) for name in kept)
@@ -105,10 +110,10 @@ def _spelled(cls: type) -> list[tuple[str, int]]:
             function = inspect.unwrap(getattr(value, "__func__", value))
             if name in hidden or not isinstance(function, FunctionType):
                 continue
-            tree = _definition(function)
-            if tree is None or _is_library(function.__code__.co_filename):
-                continue
             file = function.__code__.co_filename
+            tree = None if _is_torch(file) and base is not FloatFunctional else _definition(function)
+            if tree is None:
+                continue
             found += [(file, line) for line in _relu_lines(tree, function.__globals__)]
             # A method is called by one that overrides it only through super() or by its class.
             if not any(isinstance(node, ast.Name) and node.id == "super" for node in ast.walk(tree)):
@@ -116,7 +121,7 @@ def _spelled(cls: type) -> list[tuple[str, int]]:
     return found
 
 
-def _is_library(file: str) -> bool:
+def _is_torch(file: str) -> bool:
     return file.startswith(TORCH)
 
 
@@ -205,7 +210,7 @@ class Operators(TorchDispatchMode):
     ) -> Any:
         if func in RELU:
             frame = sys._getframe(1)  # noqa: SLF001 -- inspect.stack reads it too
-            while frame.f_back and _is_library(frame.f_code.co_filename):
+            while frame.f_back and _is_torch(frame.f_code.co_filename):
                 frame = frame.f_back
             self.relu[_short(frame.f_code.co_filename), frame.f_lineno] += 1
         return func(*args, **(kwargs or {}))
@@ -300,8 +305,8 @@ def census(models: Iterator[tuple[str, Model, Any]]) -> Row:
             continue
         row.models += 1
         sites = [site for site in find_sites(model) if site.family == "relu"]
-        chosen = [site for site in sites if not any(word in site.spelling for word in CLAMPS)]
-        row.clamps += len(sites) - len(chosen)
+        chosen = [site for site in sites if site.left is None]
+        row.clamps += sum("clamp" in site.spelling for site in sites if site.left is not None)
         found: dict[bool, Counter[Any]] = {True: Counter(), False: Counter()}
         for site in chosen:
             path, _, attribute = site.name.rpartition(".")
@@ -311,15 +316,17 @@ def census(models: Iterator[tuple[str, Model, Any]]) -> Row:
             found[is_module][place] += 1
         row.compare("modules", found[True], modules(model), name)
         row.compare("calls", found[False], calls(model), name)
-        if sample is not None:
-            try:
+        try:
+            if sample is not None:
                 compare_runs(row, name, model, sample)
-            except Exception as error:  # noqa: BLE001
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                row.remarks.append(
-                    f"{name}: not run: {type(error).__name__}: {str(error)[:200]} "
-                    f"({_short(last.filename)}:{last.lineno})"
-                )
+            elif chosen:
+                convert(model, {"relu": Probe()})
+        except Exception as error:  # noqa: BLE001
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            row.remarks.append(
+                f"{name}: not converted, or not run: {type(error).__name__}: {str(error)[:200]} "
+                f"({_short(last.filename)}:{last.lineno})"
+            )
     return row
 
 

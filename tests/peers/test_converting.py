@@ -14,7 +14,7 @@ from torch_geometric.nn import GCN, MLP, GINEConv
 from torch_geometric.nn import models as graph_networks
 
 from architectures import UNet
-from softplus import Softplus, convert
+from softplus import Softplus, convert, find_sites
 
 
 def softplus_modules(model: nn.Module) -> list[str]:
@@ -113,10 +113,10 @@ def test_a_model_of_transformers_changes_no_conversion_after_it():
     for build in (bert, opt):  # transformers sets a method on nn.Module itself
         build()
         assert softplus_modules(convert(UNet(), {"relu": Softplus()})) == before
-        check(UNet(), image(), relus=6)
+        check(UNet(), image(), relus=8)
         check(bert(), TOKENS, relus=2)
         check(opt(), TOKENS, relus=2)
-    assert len(before) == 6
+    assert len(before) == 8
 
 
 def test_a_duration_of_speech_is_clamped_at_0():
@@ -136,11 +136,19 @@ def test_a_duration_of_speech_is_clamped_at_0():
     )
     model = transformers.FastSpeech2ConformerModel(config)
     check(model, TOKENS)
-    smooth = convert(model, {"relu": Softplus()})
-    # Half as sure of its durations as 0: what is below stays 0, where Softplus would give 1.
-    nn.init.zeros_(smooth.duration_predictor.linear.weight)
-    nn.init.constant_(smooth.duration_predictor.linear.bias, -20.0)
-    assert (smooth.eval()(TOKENS).duration_outputs == 0).all()
+    smooth = convert(model, {"relu": Softplus(beta=0.1)})
+    smooth.duration_predictor.linear = Durations()
+    assert smooth(TOKENS).duration_outputs.tolist() == [[0, 0, 2, 6]]
+    (clamp,) = [site for site in find_sites(model) if "clamp" in site.spelling]
+    assert clamp.left
+    assert clamp.name not in {site.name for site in smooth.conversion.sites}
+
+
+class Durations(nn.Module):
+    """Predicts, of log(1 + duration), some values of which two are below 0."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.log1p(torch.tensor([-0.9, -0.6, 2, 6]))[:, None].expand(*hidden.shape[:-1], 1)
 
 
 # -- GPyTorch ------------------------------------------------------------------------------------
