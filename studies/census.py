@@ -111,12 +111,16 @@ def _spelled(cls: type) -> list[tuple[str, int]]:
             if name in hidden or not isinstance(function, FunctionType):
                 continue
             file = function.__code__.co_filename
-            tree = None if _is_torch(file) and base is not FloatFunctional else _definition(function)
+            tree = (
+                None if _is_torch(file) and base is not FloatFunctional else _definition(function)
+            )
             if tree is None:
                 continue
             found += [(file, line) for line in _relu_lines(tree, function.__globals__)]
             # A method is called by one that overrides it only through super() or by its class.
-            if not any(isinstance(node, ast.Name) and node.id == "super" for node in ast.walk(tree)):
+            if not any(
+                isinstance(node, ast.Name) and node.id == "super" for node in ast.walk(tree)
+            ):
                 hidden.add(name)
     return found
 
@@ -205,9 +209,7 @@ class Operators(TorchDispatchMode):
         super().__init__()
         self.relu: Counter[Any] = Counter()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in RELU:
             frame = sys._getframe(1)  # noqa: SLF001 -- inspect.stack reads it too
             while frame.f_back and _is_torch(frame.f_code.co_filename):
@@ -247,7 +249,6 @@ def compare_runs(row: Row, name: str, model: nn.Module, sample: Any) -> None:
 def torchvision_models() -> Iterator[tuple[str, Model, Any]]:
     """Yield every model of torchvision and what it takes."""
     kinds = torchvision.models
-    images = [torch.rand(3, 224, 224)]
     for name in kinds.list_models():
         sample: Any = (torch.zeros(2, 3, 299 if "inception" in name else 224, 224, device="meta"),)
         if name in kinds.list_models(kinds.video):
@@ -269,7 +270,8 @@ def timm_models(*, every: bool) -> Iterator[tuple[str, Model, Any]]:
         names = [timm.list_models(module=module)[0] for module in timm.list_modules()]
     for name in names:
         size = timm.get_pretrained_cfg(name, allow_unregistered=False).input_size
-        yield name, lambda name=name: timm.create_model(name), (torch.zeros(1, *size, device="meta"),)
+        sample = (torch.zeros(1, *size, device="meta"),)
+        yield name, lambda name=name: timm.create_model(name), sample
 
 
 def transformers_models() -> Iterator[tuple[str, Model, Any]]:
@@ -345,8 +347,10 @@ def main() -> None:
     parser.add_argument("libraries", nargs="*", default=list(LIBRARIES), choices=LIBRARIES)
     parser.add_argument("--all", action="store_true", help="every model of timm, not one a file")
     arguments = parser.parse_args()
-    print("| | models | nn.ReLU found/there | calls found/there | run | ReLUs computed "
-          "replaced/all | clamps, left | false |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| | models | nn.ReLU found/there | calls found/there | run | ReLUs computed "
+        "replaced/all | clamps, left | false |\n|---|---|---|---|---|---|---|---|"
+    )
     remarks = []
     for library in arguments.libraries:
         options = {"every": arguments.all} if library == "timm" else {}

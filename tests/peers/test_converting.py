@@ -6,7 +6,6 @@ import gpytorch
 import pytest
 import torch
 import transformers
-from peers.relus import check, image, pickled, run, saved
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
 from torch.optim.swa_utils import AveragedModel
@@ -14,6 +13,7 @@ from torch_geometric.nn import GCN, MLP, GINEConv
 from torch_geometric.nn import models as graph_networks
 
 from architectures import UNet
+from peers.relus import check, image, pickled, run, saved
 from softplus import Softplus, convert, find_sites
 
 

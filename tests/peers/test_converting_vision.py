@@ -7,10 +7,10 @@ import timm
 import torch
 import torchvision
 from monai.networks.nets import SegResNet
-from peers.relus import check, image, pickled, run, saved
 from torchvision.models import quantization
 from torchvision.models.detection.image_list import ImageList
 
+from peers.relus import check, image, pickled, run, saved
 from softplus import Softplus, convert, harden
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from gpytorch.constraints import Positive
 from gpytorch.utils.transforms import TRANSFORM_REGISTRY
-from peers.programs import PROGRAMS
 from pyro.distributions import transforms as pyro_transforms
 from schnetpack.nn.activations import shifted_softplus
 from torch import Tensor, distributions
 from torch.nn import functional
 
 import references
+from peers.programs import PROGRAMS
 from softplus import patch
 
 FLOAT32_ULP, FLOAT64_ULP = 1, 2  # of the accuracy table, for beta = 1
