@@ -2,7 +2,7 @@
 
 Three counts that share no code with it: nn.ReLU among the modules, ReLU by its spelling in the
 source of their classes, and ReLU among the operators of a run. Weights are random, and on the meta
-device; `make .venv/peers` installs the libraries.
+device; `make .venv/peers/installed` installs the libraries.
 """
 
 import argparse

@@ -150,7 +150,6 @@ def test_a_detector_keeps_its_geometry(sample):
         ("tf_mobilenetv3_small_minimal_100", 65, 24),  # pads "same", and here both sides unlike
         ("resnet10t", 64, 11),
         ("mobilevitv2_050", 64, 9),  # calls F.relu in its attention, and SiLU elsewhere
-        ("nf_regnet_b0", 64, 16),
     ],
 )
 def test_a_network_of_timm(name, size, relus):
