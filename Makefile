@@ -15,13 +15,16 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
-# Libraries that use Softplus, as the package index has them. What is installed already stays as it
-# is, PyTorch above all: SchNetPack's pins want others, so it comes without its dependencies, and
-# then what its import needs.
+# Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
+# what they bring along stays out of it, and what .venv has stays as it is, PyTorch above all.
 PEERS := gpytorch==1.15.2 pyro-ppl==1.9.2 \
+	timm==1.0.31 torchvision==0.28.0 monai==1.6.1 torch_geometric==2.8.1 transformers==5.23.0 \
 	ase dirsync fasteners h5py matscipy omegaconf pytorch-lightning torch-ema
-test-peers: .venv/peers
-	$(BIN)/python -m pytest -W default tests/peers
+# Torchvision 0.28.0 is for PyTorch 2.13.0. SchNetPack's pins want other versions, so it comes without
+# its dependencies, of which its import needs the last line above.
+PEERS_PYTHON := .venv/peers/bin/python
+test-peers: .venv/peers/installed
+	$(PEERS_PYTHON) -m pytest -W default tests/peers
 
 # All 2^32 float32 inputs, on every instruction set of this CPU: about twenty minutes on two cores.
 exhaustive: .venv/installed
@@ -43,8 +46,11 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
 	touch $@
 
-.venv/peers: .venv/installed
+.venv/peers/installed: .venv/installed
 	$(BIN)/python -m pip freeze --exclude-editable > .venv/constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint .venv/constraints.txt $(PEERS)
-	$(BIN)/python -m pip install --quiet --no-deps schnetpack==2.1.1
+	$(PYTHON) -m venv .venv/peers
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(PEERS_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/over.pth
+	$(PEERS_PYTHON) -m pip install --quiet --constraint .venv/constraints.txt $(PEERS)
+	$(PEERS_PYTHON) -m pip install --quiet --no-deps schnetpack==2.1.1
 	touch $@

@@ -4,13 +4,12 @@ import pytest
 import torch
 from gpytorch.constraints import Positive
 from gpytorch.utils.transforms import TRANSFORM_REGISTRY
-from programs import PROGRAMS
 from pyro.distributions import transforms as pyro_transforms
-from schnetpack.nn.activations import shifted_softplus
 from torch import Tensor, distributions
 from torch.nn import functional
 
 import references
+from peers.programs import PROGRAMS, activations
 from softplus import patch
 
 FLOAT32_ULP, FLOAT64_ULP = 1, 2  # of the accuracy table, for beta = 1
@@ -69,7 +68,7 @@ def test_schnetpack_s_shifted_softplus_is_softplus_s_error_and_one_rounding():
     x = torch.linspace(-40, 40, 2001)
     exact = [references.softplus(value) for value in x.tolist()]
     with patch():
-        error = shifted_softplus(x).double() - torch.tensor(
+        error = activations.shifted_softplus(x).double() - torch.tensor(
             [float(y - references.LN2) for y in exact], dtype=torch.float64
         )
     unit = torch.tensor([float(references.ulp(y, torch.float32)) for y in exact])
