@@ -1,7 +1,7 @@
 """Builds the CPU kernels against the installed PyTorch; without PyTorch or a compiler, none."""
 
 import os
-import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -13,20 +13,35 @@ from setuptools import setup
 from setuptools.errors import BaseError, CompileError
 
 CPU = Path("src/softplus/ops/cpu")
-# The kernels are compiled once for each instruction set; the library chooses when it loads.
-INSTRUCTION_SETS = {
-    "baseline": [],
-    "avx2": ["-mavx2", "-mfma", "-mf16c"],
-    "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"],
-}
-KERNEL_FLAGS = ["-std=c++20", "-O3", "-fPIC", "-ffp-contract=off", "-fwrapv", "-w"]
+SOURCES = {".cpp", ".h", ".def"}
+WARNINGS = ["-Wall", "-Wextra", "-Wconversion"]
+# Without debug information the library has 1 MB, with it 13.
+FLAGS = ["-std=c++20", "-g0", *WARNINGS]
+KERNEL_FLAGS = [*FLAGS, "-O3", "-fPIC", "-ffp-contract=off", "-fwrapv"]
+
+
+def compiler() -> list[str]:
+    """Return the command that compiles C++."""
+    return shlex.split(os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++")
+
+
+def instruction_sets(compiler: list[str]) -> dict[str, list[str]]:
+    """Return the flags of each instruction set of the machine that a compiler compiles for."""
+    list_of_sets = str(CPU / "instruction_sets.def")
+    read = [*compiler, "-E", "-P", "-xc++", list_of_sets]
+    done = subprocess.run(read, check=True, capture_output=True, text=True)  # noqa: S603
+    return {
+        name: [f"-DISA={name}", f'-DTARGET="targets/{file}.h"']
+        + [f"-m{feature}" for feature in re.findall(r"HAS\((\w+)\)", features)]
+        for name, file, features in re.findall(r"SET\((\w+), (\w+)(.*)\)", done.stdout)
+    }
 
 
 def build_options() -> dict:
     """Return the extension and the command that builds it; nothing where PyTorch is missing."""
     try:
         import torch
-        from torch.utils.cpp_extension import BuildExtension, CppExtension
+        from torch.utils.cpp_extension import BuildExtension, CppExtension, include_paths
     except ImportError:
         print(
             "softplus: no PyTorch at build time, so no CPU kernels; with PyTorch installed, "
@@ -34,8 +49,7 @@ def build_options() -> dict:
             file=sys.stderr,
         )
         return {}
-    x86 = platform.machine() in ("x86_64", "AMD64")
-    names = list(INSTRUCTION_SETS) if x86 else ["baseline"]
+    system = [*include_paths(), sysconfig.get_path("include")]  # whose warnings are not ours
 
     class Build(BuildExtension):
         """Compiles the kernels for each instruction set, side by side, then the bindings."""
@@ -48,17 +62,18 @@ def build_options() -> dict:
 
         def build_extension(self, extension: CppExtension) -> None:
             Path(self.build_temp).mkdir(parents=True, exist_ok=True)
+            sets = instruction_sets(compiler())
+            if not sets:
+                raise CompileError("there are none for this machine")
             with ThreadPoolExecutor() as pool:
-                extension.extra_objects = list(pool.map(self.build_kernels, names))
+                extension.extra_objects = list(pool.map(self.build_kernels, sets, sets.values()))
             super().build_extension(extension)
 
-        def build_kernels(self, name: str) -> str:
-            compiler = os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++"
+        def build_kernels(self, name: str, flags: list[str]) -> str:
             result = str(Path(self.build_temp) / f"kernels_{name}.o")
-            flags = [*KERNEL_FLAGS, *INSTRUCTION_SETS[name], f"-DISA={name}"]
             source = str(CPU / "kernels.cpp")
             try:
-                self.spawn([*shlex.split(compiler), *flags, "-c", source, "-o", result])
+                self.spawn([*compiler(), *KERNEL_FLAGS, *flags, "-c", source, "-o", result])
             except (BaseError, OSError) as error:
                 raise CompileError(f"the kernels for {name}: {error}") from error
             return result
@@ -68,8 +83,14 @@ def build_options() -> dict:
             CppExtension(
                 "softplus.ops.cpu._kernels",
                 [str(CPU / "bindings.cpp")],
-                extra_compile_args=["-O2", "-std=c++20", f'-DBUILT_FOR="{torch.__version__}"'],
-                depends=[str(path) for path in CPU.glob("*.[ch]*")],
+                extra_compile_args=[
+                    *FLAGS,
+                    "-O2",
+                    "-Wno-maybe-uninitialized",  # of PyTorch's templates, inlined into ours
+                    *(f"-isystem{path}" for path in system),
+                    f'-DBUILT_FOR="{torch.__version__}"',
+                ],
+                depends=[str(path) for path in CPU.rglob("*.*") if path.suffix in SOURCES],
                 # A compiler that is missing or fails leaves the package without kernels. Ninja
                 # would turn its failure into an error of the whole installation.
                 optional=True,

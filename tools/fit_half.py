@@ -1,15 +1,12 @@
-"""Fits HALF_TABLE of `ops/cpu/maths.h`: every one of the 65,536 bfloat16 and float16 results correctly rounded.
+"""The table of the half types: each of the 65,536 bfloat16 and float16 results correctly rounded.
 
 A minimax fit leaves some inputs next to a rounding boundary on the wrong side, whatever its
 degree. Here each input states the interval its result must fall in before rounding to float32; a
 linear program finds the coefficients that keep the largest margin (needs numpy, scipy, mpmath).
 """
 
-import sys
-
 import mpmath
 import numpy as np
-from fit import short
 from scipy.optimize import linprog
 
 DEGREE = 4
@@ -90,16 +87,15 @@ def entry(
     return [known[0] - constant, constant, *known[1:]], margin
 
 
-if __name__ == "__main__":
-    for size in (16, 8):
-        last = 1 - size
-        data = [constraints(kind, last if size == 8 else -1000) for kind in ("float16", "bfloat16")]
-        n, r, low, high, unit = (np.concatenate(parts) for parts in zip(*data, strict=True))
-        rows = np.zeros((DEGREE + 2, size))
-        for k in range(0, last - 1, -1):
-            here = n <= k if k == last else n == k
-            rows[:, (k - 1) % size], margin = entry(r[here], low[here], high[here], unit[here])
-            print(f"n = {k}: margin {margin:.2f}", file=sys.stderr)
-        print(f"table of {size}")
-        for row in rows:
-            print("{" + ", ".join(short(v) + "f" for v in row) + "},")
+def table(size: int) -> np.ndarray:
+    """Return the rows of a table: the constant's low part, the constant, the coefficients."""
+    last = 1 - size
+    data = [constraints(kind, last if size == 8 else -1000) for kind in ("float16", "bfloat16")]
+    n, r, low, high, unit = (np.concatenate(parts) for parts in zip(*data, strict=True))
+    rows = np.zeros((DEGREE + 2, size))
+    for k in range(0, last - 1, -1):
+        here = n <= k if k == last else n == k
+        rows[:, (k - 1) % size], margin = entry(r[here], low[here], high[here], unit[here])
+        if margin < 0:
+            raise ValueError(f"no coefficients round all inputs of n = {k} correctly")
+    return rows

@@ -1,16 +1,15 @@
 // Runs every kernel of one instruction set under AddressSanitizer and UndefinedBehaviorSanitizer:
 // all lengths from 0 to 300 in heap buffers of exactly that size, misaligned ones too, with outputs
 // apart from the inputs and on top of each of them, and over strides, which must give the same bytes.
-// Compiled together with kernels.cpp of the set; -DISA names it.
+// Compiled together with kernels.cpp of the set, with the same -DISA.
 #include "kernels.h"
-#include "strided.h"
+#include "operators/strided.h"
 
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -61,11 +60,27 @@ void fill(char* data, int64_t n, Dtype dtype, unsigned seed) {
   }
 }
 
-using Call = std::function<void(char* const* in, char* const* out, int64_t n)>;
+struct Named {
+  const char* name;
+  Kernel kernel;
+  int inputs, outputs;
+};
+
+const Named KERNELS[] = {
+    {"forward", ISA.forward, 1, 1},
+    {"backward of output", ISA.backward_of_output, 2, 1},
+    {"backward of input", ISA.backward_of_input, 2, 1},
+    {"double backward of output", ISA.double_backward_of_output, 3, 2},
+    {"double backward of input", ISA.double_backward_of_input, 3, 2},
+    {"shifted", ISA.shifted, 1, 1},
+    {"inverse", ISA.inverse, 1, 1},
+    {"log-sigmoid", ISA.log_sigmoid, 1, 2},
+};
 
 // Calls with outputs of their own, then with output j on top of input i, for every i and j.
-void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int outputs, const Call& call) {
+void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& p) {
   const int64_t bytes = n * size_of(dtype);
+  const int inputs = k.inputs, outputs = k.outputs;
   const auto filled = [&](std::vector<Buffer>& buffers, std::vector<char*>& pointers) {
     for (int i = 0; i < inputs; i++) {
       buffers.emplace_back(bytes, offset);
@@ -80,20 +95,20 @@ void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int 
     own_out.emplace_back(bytes, (offset * 3) % 64);
     out.push_back(own_out.back().data);
   }
-  call(in.data(), out.data(), n);
+  k.kernel(dtype, in.data(), out.data(), n, p);
   for (int i = 0; i < inputs; i++) {
     for (int j = 0; j < outputs; j++) {
       std::vector<Buffer> owned_again, other;
       std::vector<char*> in_again, out_again;
       filled(owned_again, in_again);
-      for (int k = 0; k < outputs; k++) {
+      for (int o = 0; o < outputs; o++) {
         other.emplace_back(bytes, offset);
-        out_again.push_back(k == j ? in_again[i] : other.back().data);
+        out_again.push_back(o == j ? in_again[i] : other.back().data);
       }
-      call(in_again.data(), out_again.data(), n);
-      for (int k = 0; k < outputs; k++) {
-        if (bytes && std::memcmp(out_again[k], out[k], bytes) != 0) {
-          std::printf("%s, dtype %d, n = %ld: output %d on input %d differs\n", what, int(dtype), long(n), j, i);
+      k.kernel(dtype, in_again.data(), out_again.data(), n, p);
+      for (int o = 0; o < outputs; o++) {
+        if (bytes && std::memcmp(out_again[o], out[o], bytes) != 0) {
+          std::printf("%s, dtype %d, n = %ld: output %d on input %d differs\n", k.name, int(dtype), long(n), j, i);
           failures++;
         }
       }
@@ -103,9 +118,9 @@ void hold(const char* what, Dtype dtype, int64_t n, int offset, int inputs, int 
 
 // The same over strides, every tensor with its own in turn: apart, side by side, backwards, and of
 // inputs one element that stands for all.
-void hold_strided(const char* what, Dtype dtype, int64_t n, int inputs, int outputs, const Call& call) {
+void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
   const int64_t size = size_of(dtype), steps[] = {2 * size, size, -size, 3 * size, 0};
-  const int tensors = outputs + inputs;
+  const int outputs = k.outputs, tensors = outputs + k.inputs;
   for (int first = 0; first < 5; first++) {
     std::vector<Buffer> strided, dense;
     std::vector<char*> data, pointers;
@@ -121,14 +136,14 @@ void hold_strided(const char* what, Dtype dtype, int64_t n, int inputs, int outp
       pointers.push_back(dense[t].data);
       for (int64_t i = 0; i < n; i++) std::memcpy(pointers[t] + i * size, data[t] + i * step, size);
     }
-    call(pointers.data() + outputs, pointers.data(), n);
-    over_strides(data.data(), strides.data(), tensors, outputs, n, size, [&](char* const* p, int64_t count) {
-      call(p + outputs, p, count);
+    k.kernel(dtype, pointers.data() + outputs, pointers.data(), n, p);
+    over_strides(data.data(), strides.data(), tensors, outputs, n, size, [&](char* const* t, int64_t count) {
+      k.kernel(dtype, t + outputs, t, count, p);
     });
     for (int j = 0; j < outputs; j++) {
       for (int64_t i = 0; i < n; i++) {
         if (std::memcmp(data[j] + i * strides[j], pointers[j] + i * size, size) == 0) continue;
-        std::printf("%s, dtype %d, n = %ld, strides from %d: output %d differs\n", what, int(dtype), long(n), first, j);
+        std::printf("%s, dtype %d, n = %ld, strides from %d: output %d differs\n", k.name, int(dtype), long(n), first, j);
         failures++;
         break;
       }
@@ -139,35 +154,20 @@ void hold_strided(const char* what, Dtype dtype, int64_t n, int inputs, int outp
 }  // namespace
 
 int main() {
-  const Kernels& k = ISA;
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Parameters all[] = {{1, 20, 0}, {0.7, 20, nan}, {-3, 5, 0.3}, {100, 20, 0}, {0x1p-100, 20, nan}, {-0x1p100, 0, 1}};
   int64_t calls = 0;
   for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16}) {
     for (int64_t n = 0; n <= 300; n++) {
-      const Parameters& p = all[n % 6];
-      const auto both = [&](const char* what, int offset, int inputs, int outputs, const Call& call) {
-        hold(what, d, n, offset, inputs, outputs, call);
-        if (offset == 0 && n % 7 == 0) hold_strided(what, d, 4 * n, inputs, outputs, call);  // up to three blocks
-        calls++;
-      };
       for (int offset : {0, int(size_of(d)), 1 + int(n % 63)}) {
-        using In = char* const*;
-        both("forward", offset, 1, 1, [&](In in, In out, int64_t n) { k.forward(d, in[0], out[0], n, p); });
-        both("backward of output", offset, 2, 1, [&](In in, In out, int64_t n) { k.backward_of_output(d, in[0], in[1], out[0], n, p); });
-        both("backward of input", offset, 2, 1, [&](In in, In out, int64_t n) { k.backward_of_input(d, in[0], in[1], out[0], n, p); });
-        both("double backward of output", offset, 3, 2, [&](In in, In out, int64_t n) {
-          k.double_backward_of_output(d, in[0], in[1], in[2], out[0], out[1], n, p);
-        });
-        both("double backward of input", offset, 3, 2, [&](In in, In out, int64_t n) {
-          k.double_backward_of_input(d, in[0], in[1], in[2], out[0], out[1], n, p);
-        });
-        both("shifted", offset, 1, 1, [&](In in, In out, int64_t n) { k.shifted(d, in[0], out[0], n, p); });
-        both("inverse", offset, 1, 1, [&](In in, In out, int64_t n) { k.inverse(d, in[0], out[0], n, p); });
-        both("log-sigmoid", offset, 1, 2, [&](In in, In out, int64_t n) { k.log_sigmoid(d, in[0], out[0], out[1], n, p); });
+        for (const Named& k : KERNELS) {
+          hold(k, d, n, offset, all[n % 6]);
+          if (offset == 0 && n % 7 == 0) hold_strided(k, d, 4 * n, all[n % 6]);  // up to three blocks
+          calls++;
+        }
       }
     }
   }
-  std::printf("%s: %ld runs, %d failures\n", k.name, long(calls), failures);
+  std::printf("%s: %ld runs, %d failures\n", ISA.name, long(calls), failures);
   return failures != 0;
 }

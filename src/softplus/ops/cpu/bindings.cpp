@@ -1,7 +1,10 @@
 // The whole library but its kernels, in one translation unit: reading PyTorch's headers is most of
 // the time that compiling takes.
 #include "instruction_set.cpp"
-#include "operators.cpp"
+#include "operators/autograd.cpp"
+#include "operators/cpu.cpp"
+#include "operators/meta.cpp"
+#include "operators/schemas.cpp"
 #include "patch.cpp"
 
 #include "entry.cpp"

@@ -8,7 +8,7 @@
 #include <limits>
 
 #include "instruction_set.h"
-#include "operators.h"
+#include "operators/operators.h"
 #include "patch.h"
 #include "plain.h"
 

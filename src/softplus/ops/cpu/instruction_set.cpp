@@ -8,16 +8,15 @@ namespace softplus {
 namespace {
 
 std::vector<const Kernels*> supported() {
-  std::vector<const Kernels*> sets{&baseline};
+  std::vector<const Kernels*> sets;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-      __builtin_cpu_supports("f16c"))
-    sets.push_back(&avx2);
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    sets.push_back(&avx512);
 #endif
+#define HAS(feature) and __builtin_cpu_supports(#feature)
+#define SET(name, target, ...) if (true __VA_ARGS__) sets.push_back(&name);
+#include "instruction_sets.def"
+#undef SET
+#undef HAS
   return sets;
 }
 

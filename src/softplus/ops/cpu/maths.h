@@ -1,13 +1,12 @@
 // The maths of every kernel, once for all types and instruction sets: Softplus, its derivatives,
 // its shifted form and its inverse, on one vector.
 //
-// Constants come from tools/fit.py: minimax in relative error of the result. The accuracy of
-// each function on each instruction set is measured over all inputs in docs/accuracy.md.
 #pragma once
 
 #include <cmath>
 #include <limits>
 
+#include "constants.h"
 #include "vector.h"
 
 namespace softplus {
@@ -21,7 +20,7 @@ template <class V> constexpr double UNDERFLOW_AT = -87.9;
 template <> constexpr double UNDERFLOW_AT<D> = -708.9;
 
 // c[0] + c[1] x + …; a long one as two chains, its even and its odd powers, that run side by side
-template <class V, size_t N>
+template <class V, int N>
 INLINE V polynomial(V x, const typename V::Type (&c)[N]) {
   if constexpr (N < 8) {
     V p = c[N - 1];
@@ -112,25 +111,20 @@ struct Exponential {
 
 template <Digits DIGITS, bool HAS_LOW, class V>
 INLINE Exponential<V> exponential(V v, V low) {
-  const bool single = sizeof(typename V::Type) == 4;
-  const double ln2_high = single ? 0x1.62e4p-1 : 0x1.62e42fefa38p-1;  // its multiples are exact
-  const double ln2_low = single ? 0x1.7f7d1cf79abcap-20 : 0x1.ef35793c7673p-45;
-  V shifted = fma(v, V(typename V::Type(1.4426950408889634)), magic<V>());
+  using T = typename V::Type;
+  V shifted = fma(v, V(T(LOG2E)), magic<V>());
   V n = shifted - magic<V>();
-  V r = fma(n, V(typename V::Type(-ln2_high)), v);
-  V r_low = fma(n, V(typename V::Type(-ln2_low)), low), r_high = r;
+  V r = fma(n, V(-LN2_SHORT<T>), v);
+  V r_low = fma(n, V(-LN2_SHORT_REST<T>), low), r_high = r;
   if constexpr (HAS_LOW) r = r_high + r_low;
-  else r = fma(n, V(typename V::Type(-ln2_low)), r);
+  else r = fma(n, V(-LN2_SHORT_REST<T>), r);
   V q, q_low = V(0);
   if constexpr (DIGITS == Digits::half) {
-    q = r * polynomial(r, {0x1.fffba6p-1f, 0x1.0003f8p-1f, 0x1.57cf3p-3f, 0x1.5412dcp-5f});
+    q = r * polynomial(r, EXPM1_HALF);
   } else if constexpr (DIGITS == Digits::single) {
-    q = fma(r * r, polynomial(r, {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c66p-10f}), r);
+    q = fma(r * r, polynomial(r, EXPM1_SINGLE), r);
   } else {
-    V p = polynomial(r, {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
-                         0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16,
-                         0x1.71ddf80af17ebp-19, 0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26,
-                         0x1.1f104a868b179p-29});
+    V p = polynomial(r, EXPM1_DOUBLE);
     q = fma(r * r, p, r);
     if constexpr (HAS_LOW) {
       r_low = r_low + (r_high - r);
@@ -143,118 +137,19 @@ INLINE Exponential<V> exponential(V v, V low) {
 // t - ln(1 + t), without cancellation, for t in [-0.42, 1]: ln(1 + t) = 2 atanh(z), z = t / (2 + t).
 INLINE D log1p_gap(D t) {
   D half_square = 0.5 * t * t, z = t / (2.0 + t), w = z * z;
-  D series = polynomial(w, {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2,
-                                0x1.c71c741fca151p-3, 0x1.745cb3aa22c4bp-3, 0x1.3b1de0c3b1d62p-3,
-                                0x1.10679078c5021p-3, 0x1.efdac68562f3p-4, 0x1.55a8af612abbfp-4,
-                                0x1.5c7efd87a096fp-3});
+  D series = polynomial(w, ATANH);
   return fma(-z, fma(w, series, half_square), half_square);
 }
 
-// In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
-// on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial
-// in r whose coefficients are looked up by n - 1. The last entry is e^r, which a short series in
-// t = e^v turns into the rest; there c - ln 2 counts too.
-constexpr int LAST = 2 - LOOKUP;  // the n of the last entry; the first is 1
-// Rows: the constant's low part, the constant, the coefficients of r, … r^6.
-alignas(64) constexpr float TABLE[8][LOOKUP] = {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    {-0x1.3eeebcp-27f, 0x0p+0f, 0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f, 0x1.7df0e8p-27f,
-     0x1.822288p-26f, -0x1.05c61p-29f},
-    {0x1.193ea8p-1f, 0x1p+0f, 0x1.f829bp-1f, 0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f,
-     0x1.9f323ep-1f, 0x1.62e43p-1f},
-    {0x1.555556p-2f, 0x1p+0f, 0x1.f07c1ep-1f, 0x1.e1e1ep-1f, 0x1.c71c7p-1f, 0x1.99999ap-1f,
-     0x1.555556p-1f, 0x1p-1f},
-    {0x1.c71c86p-5f, 0x1.fffffcp-2f, 0x1.e17098p-2f, 0x1.c5894ap-2f, 0x1.948b0ep-2f, 0x1.47ae16p-2f,
-     0x1.c71c6cp-3f, 0x1.fffffep-4f},
-    {-0x1.94af9ep-8f, 0x1.555492p-3f, 0x1.2d82acp-3f, 0x1.0acac8p-3f, 0x1.a389b4p-4f,
-     0x1.0623fep-4f, 0x1.9483bep-6f, 0x1.3b6326p-29f},
-    {-0x1.9a3e6ap-10f, 0x1.5558b2p-5f, 0x1.0861c2p-5f, 0x1.93df36p-6f, 0x1.b78a68p-7f,
-     0x1.17568ap-10f, -0x1.9478ap-8f, -0x1.554e7ep-8f},
-    {0x1.d3c866p-12f, 0x1.12398ep-7f, 0x1.370ebap-8f, 0x1.18c2e2p-9f, -0x1.036844p-10f,
-     -0x1.80537ap-9f, -0x1.0986cp-9f, -0x1.c2ba1cp-26f},
-    {-0x1.fc56fap-17f, 0x1.6a4b36p-10f, 0x1.23044p-12f, -0x1.8d7f3ep-12f, -0x1.cc5142p-11f,
-     -0x1.4c264ap-11f, 0x1.43d882p-13f, 0x1.65ca76p-12f},
-#else
-    {-0x1.3eeebcp-27f, 0x0p+0f, -0x1.54013ap-26f, -0x1.9a59cep-29f, -0x1.2edfc4p-30f,
-     0x1.4e08d4p-31f, 0x1.eec8p-31f, -0x1.5d3faep-27f, 0x1.fb18cp-28f, 0x1.5e312ep-26f,
-     0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f, 0x1.7df0e8p-27f, 0x1.822288p-26f,
-     -0x1.05c61p-29f},
-    {0x1.193ea8p-1f, 0x1p+0f, 0x1.fff8p-1f, 0x1.fffp-1f, 0x1.ffe002p-1f, 0x1.ffc00ap-1f,
-     0x1.ff802ap-1f, 0x1.ff00aap-1f, 0x1.fe02a6p-1f, 0x1.fc0a8ap-1f, 0x1.f829bp-1f, 0x1.f0a30cp-1f,
-     0x1.e27076p-1f, 0x1.c8ff7cp-1f, 0x1.9f323ep-1f, 0x1.62e43p-1f},
-    {0x1.555556p-2f, 0x1p+0f, 0x1.fffp-1f, 0x1.ffe002p-1f, 0x1.ffc008p-1f, 0x1.ff802p-1f,
-     0x1.ff008p-1f, 0x1.fe01fep-1f, 0x1.fc07fp-1f, 0x1.f81f82p-1f, 0x1.f07c1ep-1f, 0x1.e1e1ep-1f,
-     0x1.c71c7p-1f, 0x1.99999ap-1f, 0x1.555556p-1f, 0x1p-1f},
-    {0x1.c71c86p-5f, 0x1.fffffcp-2f, 0x1.ffdffcp-2f, 0x1.ffc002p-2f, 0x1.ff8014p-2f, 0x1.ff005cp-2f,
-     0x1.fe017ap-2f, 0x1.fc05f4p-2f, 0x1.f817bep-2f, 0x1.f05e0ap-2f, 0x1.e17098p-2f, 0x1.c5894ap-2f,
-     0x1.948b0ep-2f, 0x1.47ae16p-2f, 0x1.c71c6cp-3f, 0x1.fffffep-4f},
-    {-0x1.94af9ep-8f, 0x1.555492p-3f, 0x1.5529c6p-3f, 0x1.54fef6p-3f, 0x1.54a9cep-3f,
-     0x1.53ffbep-3f, 0x1.52aca2p-3f, 0x1.500b1ep-3f, 0x1.4ad976p-3f, 0x1.40ba76p-3f, 0x1.2d82acp-3f,
-     0x1.0acac8p-3f, 0x1.a389b4p-4f, 0x1.0623fep-4f, 0x1.9483bep-6f, 0x1.3b6326p-29f},
-    {-0x1.9a3e6ap-10f, 0x1.5558b2p-5f, 0x1.5503a6p-5f, 0x1.54ad5ap-5f, 0x1.540326p-5f,
-     0x1.52af84p-5f, 0x1.500c2cp-5f, 0x1.4ad116p-5f, 0x1.408f54p-5f, 0x1.2cd57ep-5f, 0x1.0861c2p-5f,
-     0x1.93df36p-6f, 0x1.b78a68p-7f, 0x1.17568ap-10f, -0x1.9478ap-8f, -0x1.554e7ep-8f},
-    {0x1.d3c866p-12f, 0x1.12398ep-7f, 0x1.11bd18p-7f, 0x1.114498p-7f, 0x1.102dap-7f, 0x1.0e046p-7f,
-     0x1.09c438p-7f, 0x1.014c0ep-7f, 0x1.e1da94p-8f, 0x1.a46fb6p-8f, 0x1.370ebap-8f, 0x1.18c2e2p-9f,
-     -0x1.036844p-10f, -0x1.80537ap-9f, -0x1.0986cp-9f, -0x1.c2ba1cp-26f},
-    {-0x1.fc56fap-17f, 0x1.6a4b36p-10f, 0x1.68cbep-10f, 0x1.681d58p-10f, 0x1.653b74p-10f,
-     0x1.5f8728p-10f, 0x1.54037ap-10f, 0x1.3e51ccp-10f, 0x1.14dfa2p-10f, 0x1.948a1ap-11f,
-     0x1.23044p-12f, -0x1.8d7f3ep-12f, -0x1.cc5142p-11f, -0x1.4c264ap-11f, 0x1.43d882p-13f,
-     0x1.65ca76p-12f},
-#endif
-};
-// The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
-// fitted so that all 65,536 results of either type round correctly (tools/fit_half.py). The
-// last of 16 entries serves e^v and ln(1 + e^v) alike there.
-alignas(64) constexpr float HALF_TABLE[6][LOOKUP] = {
-#if defined(__AVX2__) && !defined(__AVX512F__)
-    {0x1.986cbep-26f, 0x1.90381cp-26f, -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f,
-     0x1.04108ap-26f, 0x1.112522p-26f, 0x1.edf722p-27f},
-    {0x1.ffffd8p-1f, 0x1.fc0bacp-1f, 0x1.f82848p-1f, 0x1.f0a212p-1f, 0x1.e2711ep-1f, 0x1.c8ff8cp-1f,
-     0x1.9f323ep-1f, 0x1.62e42ep-1f},
-    {0x1.fffd88p-1f, 0x1.f815eep-1f, 0x1.f0837p-1f, 0x1.e1ec42p-1f, 0x1.c7172ap-1f, 0x1.999c12p-1f,
-     0x1.5555ep-1f, 0x1.fffffp-2f},
-    {0x1.000a22p-1f, 0x1.efe77ep-2f, 0x1.e23d8ep-2f, 0x1.c629f8p-2f, 0x1.94843cp-2f, 0x1.478ebcp-2f,
-     0x1.c72062p-3f, 0x1.001744p-3f},
-    {0x1.56eb4p-3f, 0x1.440c58p-3f, 0x1.2c7e2ep-3f, 0x1.0865e2p-3f, 0x1.a59f3ap-4f, 0x1.0424d8p-4f,
-     0x1.91478cp-6f, 0x1.be5022p-16f},
-    {0x1.5026ap-5f, 0x1.4c6d2ap-5f, 0x1.7a64f4p-6f, 0x1.240972p-6f, 0x1.a1c5acp-7f, 0x1.48c26p-9f,
-     -0x1.9aa844p-8f, -0x1.7a5a8p-8f},
-#else
-    {-0x1.e46096p-28f, -0x1.ae6074p-29f, 0x1.50c30ap-26f, 0x1.2c6432p-27f, 0x1.f6a31ep-28f,
-     -0x1.9bbb3ep-26f, 0x1.1378aap-27f, -0x1.85cab8p-27f, -0x1.5e770cp-26f, 0x1.90381cp-26f,
-     -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f, 0x1.04108ap-26f, 0x1.112522p-26f,
-     0x1.edf722p-27f},
-    {0x1.ffff02p-1f, 0x1.fffaa8p-1f, 0x1.fff6c2p-1f, 0x1.ffeed2p-1f, 0x1.ffde4ep-1f, 0x1.ffc066p-1f,
-     0x1.ff7bf4p-1f, 0x1.ff0268p-1f, 0x1.fe01fcp-1f, 0x1.fc0bacp-1f, 0x1.f82848p-1f, 0x1.f0a212p-1f,
-     0x1.e2711ep-1f, 0x1.c8ff8cp-1f, 0x1.9f323ep-1f, 0x1.62e42ep-1f},
-    {0x1.000a2ap+0f, 0x1.ffee6p-1f, 0x1.ffcad4p-1f, 0x1.ffc768p-1f, 0x1.ff9a14p-1f, 0x1.ff7b28p-1f,
-     0x1.fedb66p-1f, 0x1.fe11c2p-1f, 0x1.fc154ep-1f, 0x1.f815eep-1f, 0x1.f0837p-1f, 0x1.e1ec42p-1f,
-     0x1.c7172ap-1f, 0x1.999c12p-1f, 0x1.5555ep-1f, 0x1.fffffp-2f},
-    {0x1.ffc432p-2f, 0x1.ff980ep-2f, 0x1.fff0d4p-2f, 0x1.002fbcp-1f, 0x1.000d82p-1f, 0x1.febc78p-2f,
-     0x1.ff3546p-2f, 0x1.fc35e2p-2f, 0x1.fa027ap-2f, 0x1.efe77ep-2f, 0x1.e23d8ep-2f, 0x1.c629f8p-2f,
-     0x1.94843cp-2f, 0x1.478ebcp-2f, 0x1.c72062p-3f, 0x1.001744p-3f},
-    {0x1.51c96p-3f, 0x1.59a398p-3f, 0x1.623f48p-3f, 0x1.606b76p-3f, 0x1.5ec9f8p-3f, 0x1.57a252p-3f,
-     0x1.5a7908p-3f, 0x1.4f04bcp-3f, 0x1.458b8cp-3f, 0x1.440c58p-3f, 0x1.2c7e2ep-3f, 0x1.0865e2p-3f,
-     0x1.a59f3ap-4f, 0x1.0424d8p-4f, 0x1.91478cp-6f, 0x1.be5022p-16f},
-    {0x1.65b97p-5f, 0x1.83643cp-5f, 0x1.890f02p-5f, 0x1.27974p-5f, 0x1.49f8fp-5f, 0x1.530c4cp-5f,
-     0x1.0b77ccp-5f, 0x1.3af42ap-5f, 0x1.d05db2p-7f, 0x1.4c6d2ap-5f, 0x1.7a64f4p-6f, 0x1.240972p-6f,
-     0x1.a1c5acp-7f, 0x1.48c26p-9f, -0x1.9aa844p-8f, -0x1.7a5a8p-8f},
-#endif
-};
+// The n of the last entry of TABLE, from which on it serves; the first is 1 there, 0 in HALF_TABLE.
+template <Digits DIGITS> constexpr int LAST = DIGITS == Digits::half ? 1 - LOOKUP : 2 - LOOKUP;
 
 // All ones where x < limit. On AVX-512 a comparison competes with FMA for its two pipes, and a
 // subtraction and a shift do not.
 INLINE I below(F x, F limit) { return bits(x - limit) >> 31; }
 
 // (ln(1 + t) / t - 1) / t for the t of the last entry
-INLINE F tail(F t) {
-  if constexpr (LOOKUP == 16) return F(-0x1.fff9b6p-2f);
-  else return polynomial(t, {-0x1.ffffe6p-2f, 0x1.553974p-2f, -0x1.eef1fap-3f});
-}
-
-// The n from which on the last entry serves.
-template <Digits DIGITS> constexpr int LAST_OF = DIGITS == Digits::half ? LAST - 1 : LAST;
+INLINE F tail(F t) { return polynomial(t, TAIL<LOOKUP>); }
 
 // v = n c + r, and n as `magic` leaves it
 struct Reduced {
@@ -263,7 +158,7 @@ struct Reduced {
   static INLINE Reduced of(F x, const Beta<F>& beta) {
     Reduced u;
     u.v = scaled<UNIT>(x, beta, u.low);
-    u.n_and_magic = fma(u.v, F(1.44269504f), magic<F>());
+    u.n_and_magic = fma(u.v, F(float(LOG2E)), magic<F>());
     return u;
   }
 };
@@ -271,14 +166,14 @@ struct Reduced {
 // softplus(u.v) / beta + linear; FAR where the last entry may serve an element.
 template <Digits DIGITS, bool UNIT, bool FAR>
 INLINE F by_table(Reduced u, F linear, const Beta<F>& beta) {
-  const F n = u.n_and_magic - magic<F>(), last = F(LAST_OF<DIGITS>);
-  F r = fma(n, F(-0x1.62e43p-1f), u.v);  // exact
+  const F n = u.n_and_magic - magic<F>(), last = F(LAST<DIGITS>);
+  F r = fma(n, F(-LN2_FLOAT), u.v);  // exact
   const I index = bits(FAR ? max(u.n_and_magic, magic<F>() + last) : u.n_and_magic);
   auto where_last = [&](F x) INLINE_LAMBDA { return bits(x) & below(n, last + F(1)); };
   if constexpr (DIGITS == Digits::half) {
-    F p = lookup(HALF_TABLE[5], index);
-    for (int i = 4; i >= 2; i--) p = fma(p, r, lookup(HALF_TABLE[i], index));
-    p = fma(p, r, lookup(HALF_TABLE[0], index)) + lookup(HALF_TABLE[1], index);
+    F p = lookup(HALF_TABLE<LOOKUP>[5], index);
+    for (int i = 4; i >= 2; i--) p = fma(p, r, lookup(HALF_TABLE<LOOKUP>[i], index));
+    p = fma(p, r, lookup(HALF_TABLE<LOOKUP>[0], index)) + lookup(HALF_TABLE<LOOKUP>[1], index);
     if constexpr (FAR && LOOKUP == 8) {
       F t = p * power_or_zero<UNIT>(u.n_and_magic);
       p = fma(p, of_bits<F>(where_last(t * tail(t))), p);
@@ -286,12 +181,12 @@ INLINE F by_table(Reduced u, F linear, const Beta<F>& beta) {
     return fma(p, times_power(UNIT ? F(1) : beta.inverse, u.n_and_magic), linear);
   } else {
     if constexpr (!UNIT) r = r + u.low;
-    F p = lookup(TABLE[7], index);
-    for (int i = 6; i >= 2; i--) p = fma(p, r, lookup(TABLE[i], index));
-    F first = lookup(TABLE[1], index), small = lookup(TABLE[0], index);
+    F p = lookup(TABLE<LOOKUP>[7], index);
+    for (int i = 6; i >= 2; i--) p = fma(p, r, lookup(TABLE<LOOKUP>[i], index));
+    F first = lookup(TABLE<LOOKUP>[1], index), small = lookup(TABLE<LOOKUP>[0], index);
     if constexpr (FAR) {  // the last entry has no low part, but ln(1 + t) / t - 1 and n (c - ln 2)
       F about = fma(p, r, first), t = about * power_or_zero<UNIT>(u.n_and_magic);
-      F rest_of_last = about * fma(t, tail(t), n * F(1.9046543e-9f));
+      F rest_of_last = about * fma(t, tail(t), n * F(LN2_FLOAT_EXCESS));
       small = of_bits<F>(bits(small) | where_last(rest_of_last));
     }
     F rest = fma(p, r, small);
@@ -305,22 +200,20 @@ INLINE F by_table(Reduced u, F linear, const Beta<F>& beta) {
 template <Digits DIGITS, bool UNIT>
 INLINE F softplus_of_float(F x, const Beta<F>& beta) {
   // Up to 0.6 the reflection -|x| would cost half an ULP: a sum of two numbers of the result's size.
-  const F reflect_from = DIGITS == Digits::half ? 0.34f : 0.6f;
+  const F reflect_from = DIGITS == Digits::half ? HALF_REFLECT_FROM : REFLECT_FROM;
   const I reflected = below(UNIT ? reflect_from : reflect_from * beta.inverse, x);
   const F linear = of_bits<F>(bits(x) & reflected);
   x = of_bits<F>(bits(x) ^ (bits(F(-0.0f)) & reflected));
   // Elements for the last entry are rare (|beta*x| > 9.4; AVX2: 3.8) and cost as many operations
   // again as a third of the rest: 17 cycles per 16 elements without them, 26 with.
   const Reduced u = Reduced::of<UNIT>(x, beta);
-  if (!any(u.n_and_magic < magic<F>() + F(LAST_OF<DIGITS> + 1)))
+  if (!any(u.n_and_magic < magic<F>() + F(LAST<DIGITS> + 1)))
     return by_table<DIGITS, UNIT, false>(u, linear, beta);
   return by_table<DIGITS, UNIT, true>(Reduced::of<UNIT>(max(lowest<UNIT>(beta), x), beta), linear, beta);
 }
 
 // ln(1 + t + t_low) - t: for the low part 1 - t/2 is near enough to the derivative 1 / (1 + t)
 INLINE D log1p_rest(D t, D t_low) { return fma(t_low, -0.5 * t, t_low) - log1p_gap(t); }
-
-constexpr double LN2 = 0x1.62e42fefa39efp-1, LN2_LOW = 0x1.abc9e3b39803fp-56;
 
 // (high + low) / |beta|
 INLINE D over_beta(D high, D low, const Beta<D>& beta) {
@@ -421,7 +314,7 @@ INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
   D expm1 = fma(e.scale, e.q, e.scale - D(1)), low_of_expm1 = e.rest(e.scale - D(1), expm1);
   D near = over_beta(0.5 * expm1, log1p_rest(0.5 * expm1, 0.5 * low_of_expm1), beta);
   D ln2 = LN2 * beta.inverse;
-  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_LOW)) * beta.inverse + product_error(D(LN2), beta.inverse, ln2);
+  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + product_error(D(LN2), beta.inverse, ln2);
   D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
   return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
 }
@@ -432,7 +325,7 @@ INLINE D inverse(D y, const Beta<D>& beta) {
   D z = flip_sign(y, beta.sign), low, v = scaled<false>(z, beta, low);
   low = select(v < D(40), low, D(0));
   auto large = D(1) < v, small = v < D(0.46);
-  D from_ln2 = v - D(LN2), from_ln2_low = low - D(LN2_LOW), a_around = from_ln2 + from_ln2_low;
+  D from_ln2 = v - D(LN2), from_ln2_low = low - D(LN2_REST), a_around = from_ln2 + from_ln2_low;
   D a = select(large, max(-v, D(-700)), select(small, v, a_around));
   D a_low = select(large, -low, select(small, low, (from_ln2 - a_around) + from_ln2_low));
   auto power = exponential<Digits::full, true>(a, a_low);
@@ -446,8 +339,8 @@ INLINE D inverse(D y, const Beta<D>& beta) {
   D f = of_bits<D>(bits(normal) - (exponent << 52)) - D(1);
   f = select(large, -e, select(small, f, 2.0 * e));
   D relative = e_low / select(large, e - D(1), select(small, e, D(0.5) + e));  // f_low / (1 + f)
-  D exact = k * D(0x1.62e42fefa38p-1), log = exact + f;  // ln 2 with 42 digits, and its rest
-  D log_low = ((exact - log) + f) + (fma(k, D(0x1.ef35793c7673p-45), relative) - log1p_gap(f));
+  D exact = k * D(LN2_SHORT<double>), log = exact + f;
+  D log_low = ((exact - log) + f) + (fma(k, D(LN2_SHORT_REST<double>), relative) - log1p_gap(f));
   D x = select(large, z, D(0)) + over_beta(log, log_low, beta);
   x = select(z < D(0x1p-1074), select(z < D(0), D(NAN), D(-INFINITY)), x);
   x = select(D(std::numeric_limits<double>::max()) < z, z, x);

@@ -10,7 +10,7 @@
 #include <optional>
 #include <tuple>
 
-#include "operators.h"
+#include "operators/operators.h"
 
 namespace softplus {
 namespace {

@@ -1,36 +1,15 @@
-// A vector: two registers of the instruction set that this file is compiled for.
+// A vector: two registers of the target, the instruction set that this is compiled for.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
-#if defined(__SSE2__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-#if defined(__FMA__) || defined(__aarch64__)
-#define HAS_FMA 1
-#else
-#define HAS_FMA 0
-#endif
+#include TARGET  // one of targets/*.h
 
 namespace softplus {
-namespace {  // a copy for each instruction set: the linker must not merge them
+namespace {
 
-#if defined(__AVX512F__)
-constexpr int REGISTER = 64;
-#elif defined(__AVX2__)
-constexpr int REGISTER = 32;
-#else
-constexpr int REGISTER = 16;
-#endif
 // Two registers side by side, for a formula is one long chain of dependent operations: 5% to 15% less
 // time than one at 65,536 float32 elements; four give AVX2 another 4% for twice the time to compile.
 constexpr int REGISTERS = 2;
 
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
 #define EACH _Pragma("GCC unroll 8") for (int k = 0; k < REGISTERS; k++)
 
 template <class T> struct Scalar;  // the integer of the same size, and the layout of the float
@@ -39,89 +18,33 @@ template <> struct Scalar<double> { using Int = int64_t; static constexpr int MA
 template <> struct Scalar<int32_t> { using Int = int32_t; };
 template <> struct Scalar<int64_t> { using Int = int64_t; };
 
-template <class T>
-struct Register {
-  typedef T type __attribute__((vector_size(REGISTER)));
-  typedef T unaligned __attribute__((vector_size(REGISTER), aligned(1), may_alias));
-};
-using Floats = Register<float>::type;
-using Doubles = Register<double>::type;
-using Ints = Register<int32_t>::type;
-
-// One register. `maximum` and `minimum` give the second operand if either is NaN; without an FMA
-// instruction `fused` rounds twice.
-#if defined(__AVX512F__)
-INLINE Floats fused(Floats a, Floats b, Floats c) { return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
-INLINE Doubles fused(Doubles a, Doubles b, Doubles c) { return (Doubles)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c); }
-INLINE Floats maximum(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
-INLINE Doubles maximum(Doubles a, Doubles b) { return (Doubles)_mm512_max_pd((__m512d)a, (__m512d)b); }
-INLINE Floats minimum(Floats a, Floats b) { return (Floats)_mm512_min_ps((__m512)a, (__m512)b); }
-INLINE Doubles minimum(Doubles a, Doubles b) { return (Doubles)_mm512_min_pd((__m512d)a, (__m512d)b); }
-INLINE __mmask16 less(Floats a, Floats b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ); }
-INLINE __mmask8 less(Doubles a, Doubles b) { return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ); }
-INLINE Floats choose(__mmask16 m, Floats a, Floats b) { return (Floats)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
-INLINE Doubles choose(__mmask8 m, Doubles a, Doubles b) { return (Doubles)_mm512_mask_blend_pd(m, (__m512d)b, (__m512d)a); }
-#else
-#if defined(__AVX2__)
-INLINE Floats fused(Floats a, Floats b, Floats c) { return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
-INLINE Doubles fused(Doubles a, Doubles b, Doubles c) { return (Doubles)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c); }
-INLINE Floats maximum(Floats a, Floats b) { return (Floats)_mm256_max_ps((__m256)a, (__m256)b); }
-INLINE Doubles maximum(Doubles a, Doubles b) { return (Doubles)_mm256_max_pd((__m256d)a, (__m256d)b); }
-INLINE Floats minimum(Floats a, Floats b) { return (Floats)_mm256_min_ps((__m256)a, (__m256)b); }
-INLINE Doubles minimum(Doubles a, Doubles b) { return (Doubles)_mm256_min_pd((__m256d)a, (__m256d)b); }
-#else
-#if defined(__aarch64__)
-INLINE Floats fused(Floats a, Floats b, Floats c) { return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
-INLINE Doubles fused(Doubles a, Doubles b, Doubles c) { return (Doubles)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
-#else
-INLINE Floats fused(Floats a, Floats b, Floats c) { return a * b + c; }
-INLINE Doubles fused(Doubles a, Doubles b, Doubles c) { return a * b + c; }
-#endif
-INLINE Floats maximum(Floats a, Floats b) { return a > b ? a : b; }
-INLINE Doubles maximum(Doubles a, Doubles b) { return a > b ? a : b; }
-INLINE Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
-INLINE Doubles minimum(Doubles a, Doubles b) { return a < b ? a : b; }
-#endif
-INLINE Register<int32_t>::type less(Floats a, Floats b) { return a < b; }
-INLINE Register<int64_t>::type less(Doubles a, Doubles b) { return a < b; }
-INLINE Floats choose(Register<int32_t>::type m, Floats a, Floats b) { return m ? a : b; }
-INLINE Doubles choose(Register<int64_t>::type m, Doubles a, Doubles b) { return m ? a : b; }
-#endif
-
 // Stores one register; around the cache only where p is aligned to it.
 template <class Unaligned, class Part>
 INLINE void put(Unaligned* p, Part x, bool around_cache) {
-  if (around_cache) {
-#if defined(__AVX512F__)
-    return _mm512_stream_si512((__m512i*)p, (__m512i)x);
-#elif defined(__AVX2__)
-    return _mm256_stream_si256((__m256i*)p, (__m256i)x);
-#elif defined(__SSE2__)
-    return _mm_stream_si128((__m128i*)p, (__m128i)x);
-#endif
-  }
-  *p = x;
+  if (around_cache) stream(p, (Ints)x);
+  else *p = x;
 }
 
 template <class T> struct Mask {
-  decltype(less(typename Register<T>::type{}, typename Register<T>::type{})) part[REGISTERS];
+  decltype(less(typename Register<T, REGISTER>::type{}, typename Register<T, REGISTER>::type{})) part[REGISTERS];
 };
 
 template <class T> struct Vector {
   using Type = T;
-  using Part = typename Register<T>::type;
+  using Part = typename Register<T, REGISTER>::type;
+  using Unaligned = typename Register<T, REGISTER>::unaligned;
   static constexpr int SIZE = REGISTERS * REGISTER / sizeof(T);
   Part part[REGISTERS];
 
   Vector() = default;
   INLINE Vector(T x) { EACH part[k] = x - Part{}; }  // `+` would turn -0 into +0
 
-  static INLINE Vector load(const void* p) { Vector r; EACH r.part[k] = ((const typename Register<T>::unaligned*)p)[k]; return r; }
-INLINE void store(void* p, bool around_cache) const {
-    EACH put((typename Register<T>::unaligned*)p + k, part[k], around_cache);
+  static INLINE Vector load(const void* p) { Vector r; EACH r.part[k] = ((const Unaligned*)p)[k]; return r; }
+  INLINE void store(void* p, bool around_cache) const {
+    EACH put((Unaligned*)p + k, part[k], around_cache);
   }
   template <class To> INLINE Vector<To> bits() const {
-    Vector<To> r; EACH r.part[k] = (typename Register<To>::type)part[k]; return r;
+    Vector<To> r; EACH r.part[k] = (typename Register<To, REGISTER>::type)part[k]; return r;
   }
 
   friend INLINE Vector operator+(Vector a, Vector b) { EACH a.part[k] = a.part[k] + b.part[k]; return a; }
@@ -145,15 +68,7 @@ INLINE void store(void* p, bool around_cache) const {
 // Whether the mask holds for any element.
 template <class T> INLINE bool any(Mask<T> mask) {
   static_assert(REGISTERS == 2);
-#if defined(__AVX512F__)
-  return !_kortestz_mask16_u8(mask.part[0], mask.part[1]);
-#elif defined(__AVX2__)
-  return _mm256_movemask_ps((__m256)(mask.part[0] | mask.part[1])) != 0;
-#elif defined(__SSE2__)
-  return _mm_movemask_ps((__m128)(mask.part[0] | mask.part[1])) != 0;
-#else
-  return vmaxvq_u32((uint32x4_t)(mask.part[0] | mask.part[1])) != 0;
-#endif
+  return any(mask.part[0], mask.part[1]);
 }
 
 using F = Vector<float>;
@@ -169,15 +84,14 @@ template <class V> INLINE V minus_abs(V x) { return of_bits<V>(bits(x) | bits(V(
 
 // a * b - product, exactly.
 template <class V> INLINE V product_error(V a, V b, V product) {
-#if HAS_FMA
-  return fma(a, b, -product);
-#else  // Dekker: the products of the halves are exact, except where they underflow
-  V split = typename V::Type(sizeof(typename V::Type) == 4 ? 4097.0 : 134217729.0);
+  if constexpr (HAS_FMA) return fma(a, b, -product);
+  using T = typename V::Type;
+  // Dekker: the products of the halves are exact, except where they underflow
+  V split = T(sizeof(T) == 4 ? 4097.0 : 134217729.0);
   V at = a * split, bt = b * split;
   V ah = at - (at - a), bh = bt - (bt - b), al = a - ah, bl = b - bh;
   V error = ((ah * bh - product) + ah * bl + al * bh) + al * bl;
-  return select(abs(product) < V(typename V::Type(1e-20)), V(0), error);
-#endif
+  return select(abs(product) < V(T(1e-20)), V(0), error);
 }
 
 // The floats as two vectors of doubles, and back.
@@ -207,35 +121,8 @@ INLINE D round_to_odd(D x) {
 
 INLINE D to_double(Vector<int64_t> x) { D r; EACH r.part[k] = __builtin_convertvector(x.part[k], Doubles); return r; }
 
-// table[index mod N]; N is 8 for AVX2, whose registers hold 8 floats, and 16 elsewhere.
-constexpr int LOOKUP = REGISTER == 32 ? 8 : 16;
-INLINE F lookup(const float* table, I index) {
-  F r;
-#if defined(__AVX512F__)
-  EACH r.part[k] = (Floats)_mm512_permutexvar_ps((__m512i)index.part[k], _mm512_load_ps(table));
-#elif defined(__AVX2__)
-  EACH r.part[k] = (Floats)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)index.part[k]);
-#else
-  EACH for (int i = 0; i < REGISTER / 4; i++) r.part[k][i] = table[index.part[k][i] & (LOOKUP - 1)];
-#endif
-  return r;
-}
-
-// While this lives, results below 2^-126 (float32) become zero and such operands count as zero.
-struct FlushSubnormals {
-#if defined(__SSE2__)
-  unsigned saved = _mm_getcsr();
-  FlushSubnormals() { _mm_setcsr(saved | 0x8040); }
-  ~FlushSubnormals() { _mm_setcsr(saved); }
-#elif defined(__aarch64__)
-  uint64_t saved;
-  FlushSubnormals() {
-    asm volatile("mrs %0, fpcr" : "=r"(saved));
-    asm volatile("msr fpcr, %0" ::"r"(saved | 1 << 24));
-  }
-  ~FlushSubnormals() { asm volatile("msr fpcr, %0" ::"r"(saved)); }
-#endif
-};
+// table[index mod LOOKUP]
+INLINE F lookup(const float* table, I index) { F r; EACH r.part[k] = lookup(table, index.part[k]); return r; }
 
 }  // namespace
 }  // namespace softplus

@@ -1,7 +1,8 @@
-// The registered operators as C++ functions, for the entry.
+// The registered operators as C++ functions: through the dispatcher, and the CPU kernels below it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
 
 #include <cmath>
 #include <optional>
@@ -22,11 +23,30 @@ inline bool ordinary_beta(double beta) {
   return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60;
 }
 
+// Autograd gives gradients of the shape, dtype and device of what they are towards; the results have
+// its layout too, as compiled code expects, whatever the layout of the gradients that come in.
+template <typename... Gradients>
+void check_alike(const at::Tensor& saved, const Gradients&... gradients) {
+  TORCH_CHECK(
+      ((gradients.sym_sizes() == saved.sym_sizes() &&
+        gradients.scalar_type() == saved.scalar_type() && gradients.device() == saved.device()) &&
+       ...),
+      "softplus: a gradient must have the shape, dtype and device of the saved tensor: ",
+      saved.sym_sizes(), " of ", saved.scalar_type(), " on ", saved.device());
+}
+
 // Whether backward needs the output alone; otherwise the input is saved.
 bool output_determines_gradient(at::ScalarType type, double threshold);
 
-// The operators, through the dispatcher.
+// The operators, through the dispatcher. Of a backward `saved` is the output or the input, and `to_input`
+// the gradient towards the input of which the output is saved.
 at::Tensor forward(const at::Tensor& input, double beta, double threshold);
+at::Tensor backward(
+    const at::Tensor& grad, const at::Tensor& saved, double beta, double threshold,
+    bool of_output);
+std::tuple<at::Tensor, at::Tensor> double_backward(
+    const at::Tensor& grad_grad, const at::Tensor& grad, const at::Tensor& saved, double beta,
+    double threshold, bool of_output, bool to_input);
 at::Tensor shifted(const at::Tensor& input, double beta, std::optional<double> shift);
 at::Tensor inverse(const at::Tensor& input, double beta);
 

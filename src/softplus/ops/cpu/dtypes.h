@@ -1,0 +1,75 @@
+// The dtypes: of each the storage type, the vector it computes in, the digits it needs, and the way
+// in and out.
+#pragma once
+
+#include "kernels.h"
+#include "maths.h"
+
+namespace softplus {
+namespace {
+
+struct Float32 {
+  using Element = float;
+  using V = F;
+  static constexpr Digits DIGITS = Digits::single;
+  static INLINE F load(const float* p) { return F::load(p); }
+  static INLINE void store(float* p, F x, bool around_cache) { x.store(p, around_cache); }
+};
+
+struct Float64 {
+  using Element = double;
+  using V = D;
+  static constexpr Digits DIGITS = Digits::full;
+  static INLINE D load(const double* p) { return D::load(p); }
+  static INLINE void store(double* p, D x, bool around_cache) { x.store(p, around_cache); }
+};
+
+// A bfloat16 is the upper half of a float. Elements of even and odd index go to different
+// registers, which costs less than keeping their order.
+struct BFloat16 {
+  using Element = uint16_t;
+  using V = F;
+  static constexpr Digits DIGITS = Digits::half;
+  static INLINE F load(const uint16_t* p) {
+    const Ints pairs = *(const I::Unaligned*)p;
+    I x;
+    x.part[0] = pairs << 16;
+    x.part[1] = pairs & int32_t(0xffff0000);
+    return of_bits<F>(x);
+  }
+  static INLINE void store(uint16_t* p, F x, bool around_cache) {
+    using Unsigned = Register<uint32_t, REGISTER>::type;
+    I b = bits(x);
+    b = b + ((b >> 16) & I(1)) + I(0x7fff);  // to nearest even; a NaN of these kernels stays one
+    const Ints even = (Ints)((Unsigned)b.part[0] >> 16), odd = b.part[1] & int32_t(0xffff0000);
+    put((I::Unaligned*)p, even | odd, around_cache);
+  }
+};
+
+struct Float16 {
+  using Element = uint16_t;
+  using V = F;
+  static constexpr Digits DIGITS = Digits::half;
+  static INLINE F load(const uint16_t* p) {
+    F x;
+    EACH x.part[k] = load_float16(p + k * F::SIZE / REGISTERS);
+    return x;
+  }
+  static INLINE void store(uint16_t* p, F x, bool around_cache) {
+    store_float16(p, x.part[0], x.part[1], around_cache);
+  }
+};
+
+// f(the struct of a dtype)
+template <class Function>
+INLINE void each_dtype(Dtype dtype, Function f) {
+  switch (dtype) {
+    case Dtype::float32: return f(Float32{});
+    case Dtype::float64: return f(Float64{});
+    case Dtype::bfloat16: return f(BFloat16{});
+    case Dtype::float16: return f(Float16{});
+  }
+}
+
+}  // namespace
+}  // namespace softplus

@@ -1,0 +1,67 @@
+// AVX2 with FMA and F16C: registers of 32 bytes.
+#pragma once
+
+#include "x86.h"
+
+namespace softplus {
+namespace {
+
+constexpr int REGISTER = 32;  // bytes
+constexpr int LOOKUP = 8;     // floats in a table of `lookup`
+constexpr bool HAS_FMA = true;
+
+using Floats = Register<float, REGISTER>::type;
+using Doubles = Register<double, REGISTER>::type;
+using Ints = Register<int32_t, REGISTER>::type;
+using Longs = Register<int64_t, REGISTER>::type;
+
+// a * b + c, rounded once where HAS_FMA
+INLINE Floats fused(Floats a, Floats b, Floats c) {
+  return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+INLINE Doubles fused(Doubles a, Doubles b, Doubles c) {
+  return (Doubles)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+
+// The second operand if either is NaN
+INLINE Floats maximum(Floats a, Floats b) { return (Floats)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE Doubles maximum(Doubles a, Doubles b) {
+  return (Doubles)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+INLINE Floats minimum(Floats a, Floats b) { return (Floats)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE Doubles minimum(Doubles a, Doubles b) {
+  return (Doubles)_mm256_min_pd((__m256d)a, (__m256d)b);
+}
+
+// A mask of a < b, a where a mask holds and b elsewhere, and whether one of two masks holds anywhere
+INLINE Ints less(Floats a, Floats b) { return a < b; }
+INLINE Longs less(Doubles a, Doubles b) { return a < b; }
+INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }
+INLINE Doubles choose(Longs m, Doubles a, Doubles b) { return m ? a : b; }
+template <class Mask>
+INLINE bool any(Mask m, Mask n) {
+  return _mm256_movemask_ps((__m256)(m | n)) != 0;
+}
+
+// table[index mod LOOKUP]
+INLINE Floats lookup(const float* table, Ints index) {
+  return (Floats)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)index);
+}
+
+// A store around the cache; p is aligned to REGISTER
+INLINE void stream(void* p, Ints x) { _mm256_stream_si256((__m256i*)p, (__m256i)x); }
+
+// float16: one register from memory, and two to memory, aligned where around the cache
+INLINE Floats load_float16(const uint16_t* p) {
+  return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+}
+INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool around_cache) {
+  const Ints halves =
+      (Ints)_mm256_set_m128i(_mm256_cvtps_ph((__m256)second, _MM_FROUND_TO_NEAREST_INT),
+                             _mm256_cvtps_ph((__m256)first, _MM_FROUND_TO_NEAREST_INT));
+  if (around_cache) stream(p, halves);
+  else _mm256_storeu_si256((__m256i*)p, (__m256i)halves);
+}
+
+}  // namespace
+}  // namespace softplus

@@ -1,0 +1,72 @@
+// AVX-512: registers of 64 bytes, comparisons into mask registers.
+#pragma once
+
+#include "x86.h"
+
+namespace softplus {
+namespace {
+
+constexpr int REGISTER = 64;  // bytes
+constexpr int LOOKUP = 16;    // floats in a table of `lookup`
+constexpr bool HAS_FMA = true;
+
+using Floats = Register<float, REGISTER>::type;
+using Doubles = Register<double, REGISTER>::type;
+using Ints = Register<int32_t, REGISTER>::type;
+
+// a * b + c, rounded once where HAS_FMA
+INLINE Floats fused(Floats a, Floats b, Floats c) {
+  return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+INLINE Doubles fused(Doubles a, Doubles b, Doubles c) {
+  return (Doubles)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+
+// The second operand if either is NaN
+INLINE Floats maximum(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE Doubles maximum(Doubles a, Doubles b) {
+  return (Doubles)_mm512_max_pd((__m512d)a, (__m512d)b);
+}
+INLINE Floats minimum(Floats a, Floats b) { return (Floats)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE Doubles minimum(Doubles a, Doubles b) {
+  return (Doubles)_mm512_min_pd((__m512d)a, (__m512d)b);
+}
+
+// A mask of a < b, a where a mask holds and b elsewhere, and whether one of two masks holds anywhere
+INLINE __mmask16 less(Floats a, Floats b) {
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
+}
+INLINE __mmask8 less(Doubles a, Doubles b) {
+  return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ);
+}
+INLINE Floats choose(__mmask16 m, Floats a, Floats b) {
+  return (Floats)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a);
+}
+INLINE Doubles choose(__mmask8 m, Doubles a, Doubles b) {
+  return (Doubles)_mm512_mask_blend_pd(m, (__m512d)b, (__m512d)a);
+}
+INLINE bool any(__mmask16 m, __mmask16 n) { return !_kortestz_mask16_u8(m, n); }
+
+// table[index mod LOOKUP]
+INLINE Floats lookup(const float* table, Ints index) {
+  return (Floats)_mm512_permutexvar_ps((__m512i)index, _mm512_load_ps(table));
+}
+
+// A store around the cache; p is aligned to REGISTER
+INLINE void stream(void* p, Ints x) { _mm512_stream_si512((__m512i*)p, (__m512i)x); }
+
+// float16: one register from memory, and two to memory, aligned where around the cache
+INLINE Floats load_float16(const uint16_t* p) {
+  return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+}
+INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool around_cache) {
+  const __m256i halves[] = {_mm512_cvtps_ph((__m512)first, _MM_FROUND_TO_NEAREST_INT),
+                            _mm512_cvtps_ph((__m512)second, _MM_FROUND_TO_NEAREST_INT)};
+  for (int k = 0; k < 2; k++) {
+    if (around_cache) _mm256_stream_si256((__m256i*)p + k, halves[k]);
+    else _mm256_storeu_si256((__m256i*)p + k, halves[k]);
+  }
+}
+
+}  // namespace
+}  // namespace softplus

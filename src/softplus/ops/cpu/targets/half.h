@@ -1,0 +1,56 @@
+// float16 for targets without an instruction that converts it: to nearest even, one by one.
+#pragma once
+
+#include "register.h"
+
+namespace softplus {
+namespace {
+
+inline float float_of_half(uint16_t h) {
+  const uint32_t sign = uint32_t(h & 0x8000) << 16, rest = h & 0x7fff;
+  const float small = float(int(rest)) * 0x1p-24f;  // a subnormal half
+  uint32_t b = rest >= 0x7c00 ? 0x7f800000 | (rest & 0x3ff) << 13 : (rest << 13) + (112 << 23);
+  if (rest < 0x400) memcpy(&b, &small, 4);
+  b |= sign;
+  float x;
+  memcpy(&x, &b, 4);
+  return x;
+}
+
+inline uint16_t half_of_float(float x) {
+  uint32_t b;
+  memcpy(&b, &x, 4);
+  const uint32_t sign = b >> 16 & 0x8000;
+  b &= 0x7fffffff;
+  if (b > 0x7f800000) return uint16_t(sign | 0x7e00);
+  if (b >= 0x477ff000) return uint16_t(sign | 0x7c00);  // 65520 and above round to infinity
+  if (b < 0x38800000) {  // subnormal: adding 0.5 rounds to multiples of 2^-24
+    memcpy(&x, &b, 4);
+    x += 0.5f;
+    memcpy(&b, &x, 4);
+    return uint16_t(sign | (b - 0x3f000000));
+  }
+  return uint16_t(sign | (b - (112 << 23) + 0xfff + (b >> 13 & 1)) >> 13);
+}
+
+// n halves of memory that need not be aligned even to two bytes
+template <class Floats>
+INLINE Floats floats_of_halves(const uint16_t* p) {
+  constexpr int N = sizeof(Floats) / sizeof(float);
+  uint16_t halves[N];
+  memcpy(halves, p, sizeof halves);
+  Floats x;
+  for (int i = 0; i < N; i++) x[i] = float_of_half(halves[i]);
+  return x;
+}
+
+template <class Floats>
+INLINE void halves_of_floats(uint16_t* p, Floats x) {
+  constexpr int N = sizeof(Floats) / sizeof(float);
+  uint16_t halves[N];
+  for (int i = 0; i < N; i++) halves[i] = half_of_float(x[i]);
+  memcpy(p, halves, sizeof halves);
+}
+
+}  // namespace
+}  // namespace softplus

@@ -1,0 +1,24 @@
+// What the x86 targets share: their intrinsics, the end of stores around the cache, and the mode in
+// which subnormal numbers are flushed.
+#pragma once
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's AVX-512 header (GCC PR 105593)
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include "register.h"
+
+namespace softplus {
+namespace {
+
+INLINE void end_of_streams() { _mm_sfence(); }
+
+struct FlushSubnormals {
+  unsigned saved = _mm_getcsr();
+  FlushSubnormals() { _mm_setcsr(saved | 0x8040); }
+  ~FlushSubnormals() { _mm_setcsr(saved); }
+};
+
+}  // namespace
+}  // namespace softplus

@@ -1,0 +1,197 @@
+"""Prints `ops/cpu/constants.h`, the constants of the kernels, as C++ (needs numpy, scipy, mpmath).
+
+    python tools/constants.py > src/softplus/ops/cpu/constants.h
+
+A test holds that file to what this prints.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterable
+
+import fit_half
+import numpy as np
+from fit import fit
+from mpmath import atanh, exp, expm1, log, log1p, mp, mpf
+
+mp.prec = 200
+LN2 = log(2)
+LN2_FLOAT = mpf(float(np.float32(LN2)))
+HALF_STEP = LN2 / 2 * mpf("1.0005")  # |r|, with room for the rounding of n
+REFLECT_FROM = 0.6  # up to here the reflection would cost half an ULP
+SIZES = (16, 8)  # of the tables, one for each size of `lookup`
+
+TEXT = """\
+// The constants of maths.h, as tools/constants.py makes and prints them: change them there.
+// clang-format off
+#pragma once
+
+namespace softplus {{
+namespace {{
+
+constexpr double LOG2E = {log2e};
+// ln 2 in two parts
+constexpr double LN2 = {ln2}, LN2_REST = {ln2_rest};
+// The same with so few digits in the first part that its multiples are exact
+template <class T> constexpr T LN2_SHORT = {short_double};
+template <class T> constexpr T LN2_SHORT_REST = {short_double_rest};
+template <> constexpr float LN2_SHORT<float> = {short_single}f;
+template <> constexpr float LN2_SHORT_REST<float> = {short_single_rest}f;
+// ln 2 as a float, and how much larger that is
+constexpr float LN2_FLOAT = {ln2_float}f, LN2_FLOAT_EXCESS = {ln2_float_excess}f;
+
+// (e^r - 1 - r) / r^2 for |r| <= ln2/2, and (e^r - 1) / r for the half types
+constexpr double EXPM1_DOUBLE[] ={expm1_double}
+constexpr float EXPM1_SINGLE[] ={expm1_single}
+constexpr float EXPM1_HALF[] ={expm1_half}
+
+// (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
+constexpr double ATANH[] ={atanh}
+
+// In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
+// on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial
+// in r whose coefficients are looked up by n - 1. The last entry is e^r, which a short series in
+// t = e^v turns into the rest; there c - ln 2 counts too.
+// Rows: the constant's low part, the constant, the coefficients of r, … r^6.
+template <int ENTRIES> constexpr float TABLE[8][ENTRIES] = {{}};
+{table}
+// (ln(1 + t) / t - 1) / t for the t of the last entry
+template <int ENTRIES> constexpr float TAIL[] = {{0}};
+{tail}
+// The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
+// so that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
+// ln(1 + e^v) alike there.
+template <int ENTRIES> constexpr float HALF_TABLE[6][ENTRIES] = {{}};
+{half_table}
+// From where on an input is reflected, softplus(x) = x + softplus(-x)
+constexpr float REFLECT_FROM = {reflect_from}f, HALF_REFLECT_FROM = {half_reflect_from}f;
+
+}}  // namespace
+}}  // namespace softplus"""
+
+
+def number(value: float) -> str:
+    """Return the hexadecimal form without trailing zeros."""
+    mantissa, exponent = float(value).hex().split("p")
+    return (mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa) + "p" + exponent
+
+
+def array(values: Iterable[float], dtype: type) -> str:
+    """Return the elements of one C++ array in lines of at most 100 characters."""
+    suffix = "f" if dtype is np.float32 else ""
+    text = "{" + ", ".join(number(v) + suffix for v in values) + "}"
+    return "\n".join(textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="     "))
+
+
+def one_array(values: Iterable[float], dtype: type) -> str:
+    """Return the elements of an array as the end of its definition."""
+    return "\n" + array(values, dtype) + ";"
+
+
+def specialised(name: str, rows: Callable[[int], np.ndarray]) -> str:
+    """Return the definition of a table for each size of `lookup`."""
+    return "".join(
+        f"template <> alignas(64) constexpr float {name}<{size}>[{len(table)}][{size}] = {{\n"
+        + ",\n".join(array(row, np.float32) for row in table)
+        + "};\n"
+        for size in SIZES
+        for table in [rows(size)]
+    )
+
+
+def softplus_table(size: int) -> np.ndarray:
+    """2^-n softplus(n c + r) for n = 1 … 2 - size by index (n - 1) mod size, the last one e^r."""
+    degree = 6
+    rows = np.zeros((degree + 2, size))
+    for n in range(1, 1 - size, -1):
+
+        def value(r: mpf, n: int = n) -> mpf:
+            return exp(r) if n == 2 - size else log1p(exp(r + n * LN2_FLOAT)) * mpf(2) ** -n
+
+        constant = float(np.float32(value(mpf(0))))
+        low = float(np.float32(value(mpf(0)) - constant))
+        coefficients, _ = fit(
+            lambda r: value(r) - constant - low,  # noqa: B023
+            lambda r: 1 / value(r),
+            -HALF_STEP,
+            mpf("0.03") if n == 1 else HALF_STEP,
+            range(1, degree + 1),
+            np.float32,
+        )
+        rows[:, (n - 1) % size] = [low, constant, *coefficients]
+    return rows
+
+
+def softplus_tail(size: int) -> list[float]:
+    """Return (ln(1 + t) / t - 1) / t for the t up to which the last entry serves."""
+    low, high, terms = mpf(2) ** -40, mpf(2) ** (mpf("2.51") - size), {16: 1, 8: 3}[size]
+    powers = range(1, terms + 1)
+    return fit(lambda t: log1p(t) / t - 1, lambda _: 1, low, high, powers, np.float32)[0]
+
+
+def expm1_series(degree: int, dtype: type) -> list[float]:
+    """Return (e^r - 1 - r) / r^2."""
+    return fit(
+        lambda r: (expm1(r) - r) / r**2,
+        lambda r: abs(r * r / expm1(r)),
+        -HALF_STEP,
+        HALF_STEP,
+        range(degree - 1),
+        dtype,
+    )[0]
+
+
+def expm1_of_half(degree: int) -> list[float]:
+    """Return (e^r - 1) / r."""
+    powers = range(1, degree + 1)
+    return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)[0]
+
+
+def atanh_series(degree: int) -> list[float]:
+    """Return (2 atanh(z) / z - 2) / w, w = z^2: log1p(f) is 2 atanh(z) for z = f / (2 + f)."""
+    return fit(
+        lambda w: (atanh(mp.sqrt(w)) * 2 / mp.sqrt(w) - 2) / w,
+        lambda w: w * mp.sqrt(w) / (2 * atanh(mp.sqrt(w))),
+        mpf(2) ** -40,
+        mpf("0.1112"),
+        range(degree + 1),
+        np.float64,
+    )[0]
+
+
+def shortened(value: mpf, digits: int) -> mpf:
+    """Return a value cut to so many binary digits."""
+    scale = mpf(2) ** (digits - mp.frexp(value)[1])
+    return mp.floor(value * scale) / scale
+
+
+def header() -> str:
+    """Return the text of constants.h."""
+    ln2_double, ln2_16, ln2_42 = mpf(float(LN2)), shortened(LN2, 16), shortened(LN2, 42)
+    tails = [
+        f"template <> constexpr float TAIL<{size}>[] = {array(softplus_tail(size), np.float32).strip()};"
+        for size in SIZES
+    ]
+    return TEXT.format(
+        log2e=number(1 / LN2),
+        ln2=number(ln2_double),
+        ln2_rest=number(LN2 - ln2_double),
+        short_double=number(ln2_42),
+        short_double_rest=number(LN2 - ln2_42),
+        short_single=number(ln2_16),
+        short_single_rest=number(np.float32(LN2 - ln2_16)),
+        ln2_float=number(LN2_FLOAT),
+        ln2_float_excess=number(np.float32(LN2_FLOAT - LN2)),
+        expm1_double=one_array(expm1_series(12, np.float64), np.float64),
+        expm1_single=one_array(expm1_series(6, np.float32), np.float32),
+        expm1_half=one_array(expm1_of_half(4), np.float32),
+        atanh=one_array(atanh_series(9), np.float64),
+        table=specialised("TABLE", softplus_table),
+        tail="\n".join(tails) + "\n",
+        half_table=specialised("HALF_TABLE", fit_half.table),
+        reflect_from=REFLECT_FROM,
+        half_reflect_from=fit_half.REFLECT,
+    )
+
+
+if __name__ == "__main__":
+    print(header())
