@@ -21,3 +21,18 @@ def kernel_flags(compiler: str) -> dict[str, list[str]]:
     with contextlib.chdir(ROOT):
         sets = _setup()["instruction_sets"]([compiler])
     return {name: [*_setup()["KERNEL_FLAGS"], *flags] for name, flags in sets.items()}
+
+
+def bindings_command(compiler: str) -> list:
+    """Return the command that compiles bindings.cpp, but for the name of the result."""
+    (extension,) = _setup()["build_options"]()["ext_modules"]
+    include = [f"-isystem{path}" for path in extension.include_dirs]
+    named = ["-DTORCH_EXTENSION_NAME=_kernels", "-fPIC"]
+    return [
+        compiler,
+        *include,
+        *extension.extra_compile_args,
+        *named,
+        "-c",
+        SOURCES / "bindings.cpp",
+    ]

@@ -39,6 +39,8 @@ template <> constexpr float LN2_SHORT_REST<float> = {short_single_rest}f;
 // ln 2 as a float, and how much larger that is
 constexpr float LN2_FLOAT = {ln2_float}f, LN2_FLOAT_EXCESS = {ln2_float_excess}f;
 
+// `error`: the largest that a polynomial makes, unrounded, relative to the finished result.
+
 // (e^r - 1 - r) / r^2 for |r| <= ln2/2, and (e^r - 1) / r for the half types
 constexpr double EXPM1_DOUBLE[] ={expm1_double}
 constexpr float EXPM1_SINGLE[] ={expm1_single}
@@ -82,26 +84,33 @@ def array(values: Iterable[float], dtype: type) -> str:
     return "\n".join(textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="     "))
 
 
-def one_array(values: Iterable[float], dtype: type) -> str:
-    """Return the elements of an array as the end of its definition."""
-    return "\n" + array(values, dtype) + ";"
+def series(fitted: tuple[list[float], float], dtype: type) -> str:
+    """Return coefficients as the end of the definition of an array, with their error."""
+    coefficients, error = fitted
+    return f"  // error {power(error)}\n{array(coefficients, dtype)};"
 
 
-def specialised(name: str, rows: Callable[[int], np.ndarray]) -> str:
+def power(error: float) -> str:
+    """Return an error as a power of two."""
+    return f"2^{np.log2(error):.1f}"
+
+
+def specialised(name: str, table: Callable[[int], tuple[np.ndarray, str]]) -> str:
     """Return the definition of a table for each size of `lookup`."""
-    return "".join(
-        f"template <> alignas(64) constexpr float {name}<{size}>[{len(table)}][{size}] = {{\n"
-        + ",\n".join(array(row, np.float32) for row in table)
-        + "};\n"
-        for size in SIZES
-        for table in [rows(size)]
-    )
+    text = ""
+    for size in SIZES:
+        rows, note = table(size)
+        text += f"template <>  // {note}\n"
+        text += f"alignas(64) constexpr float {name}<{size}>[{len(rows)}][{size}] = {{\n"
+        text += ",\n".join(array(row, np.float32) for row in rows) + "};\n"
+    return text
 
 
-def softplus_table(size: int) -> np.ndarray:
+def softplus_table(size: int) -> tuple[np.ndarray, str]:
     """2^-n softplus(n c + r) for n = 1 … 2 - size by index (n - 1) mod size, the last one e^r."""
     degree = 6
     rows = np.zeros((degree + 2, size))
+    largest = 0.0
     for n in range(1, 1 - size, -1):
 
         def value(r: mpf, n: int = n) -> mpf:
@@ -109,7 +118,7 @@ def softplus_table(size: int) -> np.ndarray:
 
         constant = float(np.float32(value(mpf(0))))
         low = float(np.float32(value(mpf(0)) - constant))
-        coefficients, _ = fit(
+        coefficients, error = fit(
             lambda r: value(r) - constant - low,  # noqa: B023
             lambda r: 1 / value(r),
             -HALF_STEP,
@@ -118,17 +127,18 @@ def softplus_table(size: int) -> np.ndarray:
             np.float32,
         )
         rows[:, (n - 1) % size] = [low, constant, *coefficients]
-    return rows
+        largest = max(largest, error)
+    return rows, f"error {power(largest)}"
 
 
-def softplus_tail(size: int) -> list[float]:
+def softplus_tail(size: int) -> tuple[list[float], float]:
     """Return (ln(1 + t) / t - 1) / t for the t up to which the last entry serves."""
     low, high, terms = mpf(2) ** -40, mpf(2) ** (mpf("2.51") - size), {16: 1, 8: 3}[size]
     powers = range(1, terms + 1)
-    return fit(lambda t: log1p(t) / t - 1, lambda _: 1, low, high, powers, np.float32)[0]
+    return fit(lambda t: log1p(t) / t - 1, lambda _: 1, low, high, powers, np.float32)
 
 
-def expm1_series(degree: int, dtype: type) -> list[float]:
+def expm1_series(degree: int, dtype: type) -> tuple[list[float], float]:
     """Return (e^r - 1 - r) / r^2."""
     return fit(
         lambda r: (expm1(r) - r) / r**2,
@@ -137,16 +147,16 @@ def expm1_series(degree: int, dtype: type) -> list[float]:
         HALF_STEP,
         range(degree - 1),
         dtype,
-    )[0]
+    )
 
 
-def expm1_of_half(degree: int) -> list[float]:
+def expm1_of_half(degree: int) -> tuple[list[float], float]:
     """Return (e^r - 1) / r."""
     powers = range(1, degree + 1)
-    return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)[0]
+    return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)
 
 
-def atanh_series(degree: int) -> list[float]:
+def atanh_series(degree: int) -> tuple[list[float], float]:
     """Return (2 atanh(z) / z - 2) / w, w = z^2: log1p(f) is 2 atanh(z) for z = f / (2 + f)."""
     return fit(
         lambda w: (atanh(mp.sqrt(w)) * 2 / mp.sqrt(w) - 2) / w,
@@ -155,7 +165,7 @@ def atanh_series(degree: int) -> list[float]:
         mpf("0.1112"),
         range(degree + 1),
         np.float64,
-    )[0]
+    )
 
 
 def shortened(value: mpf, digits: int) -> mpf:
@@ -164,11 +174,16 @@ def shortened(value: mpf, digits: int) -> mpf:
     return mp.floor(value * scale) / scale
 
 
-def header() -> str:
+def half_table(size: int) -> tuple[np.ndarray, str]:
+    """Return the table of the half types."""
+    return fit_half.table(size), "no error after rounding"
+
+
+def header(half_table: Callable[[int], tuple[np.ndarray, str]] = half_table) -> str:
     """Return the text of constants.h."""
     ln2_double, ln2_16, ln2_42 = mpf(float(LN2)), shortened(LN2, 16), shortened(LN2, 42)
     tails = [
-        f"template <> constexpr float TAIL<{size}>[] = {array(softplus_tail(size), np.float32).strip()};"
+        f"template <> constexpr float TAIL<{size}>[] ={series(softplus_tail(size), np.float32)}"
         for size in SIZES
     ]
     return TEXT.format(
@@ -181,13 +196,13 @@ def header() -> str:
         short_single_rest=number(np.float32(LN2 - ln2_16)),
         ln2_float=number(LN2_FLOAT),
         ln2_float_excess=number(np.float32(LN2_FLOAT - LN2)),
-        expm1_double=one_array(expm1_series(12, np.float64), np.float64),
-        expm1_single=one_array(expm1_series(6, np.float32), np.float32),
-        expm1_half=one_array(expm1_of_half(4), np.float32),
-        atanh=one_array(atanh_series(9), np.float64),
+        expm1_double=series(expm1_series(12, np.float64), np.float64),
+        expm1_single=series(expm1_series(6, np.float32), np.float32),
+        expm1_half=series(expm1_of_half(4), np.float32),
+        atanh=series(atanh_series(9), np.float64),
         table=specialised("TABLE", softplus_table),
         tail="\n".join(tails) + "\n",
-        half_table=specialised("HALF_TABLE", fit_half.table),
+        half_table=specialised("HALF_TABLE", half_table),
         reflect_from=REFLECT_FROM,
         half_reflect_from=fit_half.REFLECT,
     )

@@ -1,7 +1,7 @@
 // Runs every kernel of one instruction set under AddressSanitizer and UndefinedBehaviorSanitizer:
 // all lengths from 0 to 300 in heap buffers of exactly that size, misaligned ones too, with outputs
-// apart from the inputs and on top of each of them, and over strides, which must give the same bytes.
-// Compiled together with kernels.cpp of the set, with the same -DISA.
+// apart from the inputs and on top of each of them, and over strides, which must give the same
+// bytes. Compiled together with kernels.cpp of the set, with the same -DISA.
 #include "kernels.h"
 #include "operators/strided.h"
 
@@ -46,13 +46,16 @@ int64_t size_of(Dtype dtype) {
 
 void fill(char* data, int64_t n, Dtype dtype, unsigned seed) {
   const double inf = std::numeric_limits<double>::infinity();
-  const double special[] = {0.0,   -0.0,  inf,    -inf,   NAN,    1e-40,  -1e-40, 3e38,
+  const double special[] = {0.0,   -0.0,  inf,    -inf,   NAN,    1e-40, -1e-40, 3e38,
                             -3e38, 1e300, -1e300, 5e-324, -87.34, 708.9, -745.2, 20.0};
   for (int64_t i = 0; i < n; i++) {
     seed = seed * 1664525u + 1013904223u;
-    const double x = seed >> 28 == 0 ? special[seed >> 24 & 15] : (int(seed >> 8) - (1 << 23)) * 2e-6;
+    const double x =
+        seed >> 28 == 0 ? special[seed >> 24 & 15] : (int(seed >> 8) - (1 << 23)) * 2e-6;
     // narrowing as the hardware does it, without leaving the range of the type
-    const float y = std::fabs(x) > 3e38 && std::isfinite(x) ? std::copysign(3e38f, float(x > 0 ? 1 : -1)) : float(x);
+    const float y = std::fabs(x) > 3e38 && std::isfinite(x)
+                        ? std::copysign(3e38f, float(x > 0 ? 1 : -1))
+                        : float(x);
     const uint16_t h = half_of(y, dtype);
     if (dtype == Dtype::float64) std::memcpy(data + 8 * i, &x, 8);
     else if (dtype == Dtype::float32) std::memcpy(data + 4 * i, &y, 4);
@@ -108,7 +111,9 @@ void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& 
       k.kernel(dtype, in_again.data(), out_again.data(), n, p);
       for (int o = 0; o < outputs; o++) {
         if (bytes && std::memcmp(out_again[o], out[o], bytes) != 0) {
-          std::printf("%s, dtype %d, n = %ld: output %d on input %d differs\n", k.name, int(dtype), long(n), j, i);
+          std::printf(
+              "%s, dtype %d, n = %ld: output %d on input %d differs\n", k.name, int(dtype), long(n),
+              j, i);
           failures++;
         }
       }
@@ -137,13 +142,15 @@ void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
       for (int64_t i = 0; i < n; i++) std::memcpy(pointers[t] + i * size, data[t] + i * step, size);
     }
     k.kernel(dtype, pointers.data() + outputs, pointers.data(), n, p);
-    over_strides(data.data(), strides.data(), tensors, outputs, n, size, [&](char* const* t, int64_t count) {
-      k.kernel(dtype, t + outputs, t, count, p);
-    });
+    over_strides(
+        data.data(), strides.data(), tensors, outputs, n, size,
+        [&](char* const* t, int64_t count) { k.kernel(dtype, t + outputs, t, count, p); });
     for (int j = 0; j < outputs; j++) {
       for (int64_t i = 0; i < n; i++) {
         if (std::memcmp(data[j] + i * strides[j], pointers[j] + i * size, size) == 0) continue;
-        std::printf("%s, dtype %d, n = %ld, strides from %d: output %d differs\n", k.name, int(dtype), long(n), first, j);
+        std::printf(
+            "%s, dtype %d, n = %ld, strides from %d: output %d differs\n", k.name, int(dtype),
+            long(n), first, j);
         failures++;
         break;
       }
@@ -155,14 +162,16 @@ void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
 
 int main() {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const Parameters all[] = {{1, 20, 0}, {0.7, 20, nan}, {-3, 5, 0.3}, {100, 20, 0}, {0x1p-100, 20, nan}, {-0x1p100, 0, 1}};
+  const Parameters all[] = {{1, 20, 0},   {0.7, 20, nan},      {-3, 5, 0.3},
+                            {100, 20, 0}, {0x1p-100, 20, nan}, {-0x1p100, 0, 1}};
   int64_t calls = 0;
   for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16}) {
     for (int64_t n = 0; n <= 300; n++) {
       for (int offset : {0, int(size_of(d)), 1 + int(n % 63)}) {
         for (const Named& k : KERNELS) {
           hold(k, d, n, offset, all[n % 6]);
-          if (offset == 0 && n % 7 == 0) hold_strided(k, d, 4 * n, all[n % 6]);  // up to three blocks
+          if (offset == 0 && n % 7 == 0)
+            hold_strided(k, d, 4 * n, all[n % 6]);  // up to three blocks
           calls++;
         }
       }

@@ -16,18 +16,20 @@ template <> constexpr float LN2_SHORT_REST<float> = 0x1.7f7d1cp-20f;
 // ln 2 as a float, and how much larger that is
 constexpr float LN2_FLOAT = 0x1.62e43p-1f, LN2_FLOAT_EXCESS = 0x1.05c61p-29f;
 
+// `error`: the largest that a polynomial makes, unrounded, relative to the finished result.
+
 // (e^r - 1 - r) / r^2 for |r| <= ln2/2, and (e^r - 1) / r for the half types
-constexpr double EXPM1_DOUBLE[] =
+constexpr double EXPM1_DOUBLE[] =  // error 2^-61.5
     {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
      0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16, 0x1.71ddf80af17ebp-19,
      0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26, 0x1.1f104a868b179p-29};
-constexpr float EXPM1_SINGLE[] =
+constexpr float EXPM1_SINGLE[] =  // error 2^-26.1
     {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c66p-10f};
-constexpr float EXPM1_HALF[] =
+constexpr float EXPM1_HALF[] =  // error 2^-18.4
     {0x1.fffba6p-1f, 0x1.0003f8p-1f, 0x1.57cf3p-3f, 0x1.5412dcp-5f};
 
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
-constexpr double ATANH[] =
+constexpr double ATANH[] =  // error 2^-59.3
     {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2, 0x1.c71c741fca151p-3,
      0x1.745cb3aa22c4bp-3, 0x1.3b1de0c3b1d62p-3, 0x1.10679078c5021p-3, 0x1.efdac68562f3p-4,
      0x1.55a8af612abbfp-4, 0x1.5c7efd87a096fp-3};
@@ -38,7 +40,8 @@ constexpr double ATANH[] =
 // t = e^v turns into the rest; there c - ln 2 counts too.
 // Rows: the constant's low part, the constant, the coefficients of r, … r^6.
 template <int ENTRIES> constexpr float TABLE[8][ENTRIES] = {};
-template <> alignas(64) constexpr float TABLE<16>[8][16] = {
+template <>  // error 2^-28.3
+alignas(64) constexpr float TABLE<16>[8][16] = {
     {-0x1.3eeebcp-27f, 0x0p+0f, -0x1.54013ap-26f, -0x1.9a59cep-29f, -0x1.2edfc4p-30f,
      0x1.4e08d4p-31f, 0x1.eec8p-31f, -0x1.5d3faep-27f, 0x1.fb18cp-28f, 0x1.5e312ep-26f,
      0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f, 0x1.7df0e8p-27f, 0x1.822288p-26f,
@@ -69,7 +72,8 @@ template <> alignas(64) constexpr float TABLE<16>[8][16] = {
      0x1.5f8728p-10f, 0x1.54037ap-10f, 0x1.3e51ccp-10f, 0x1.14dfa2p-10f, 0x1.948a1ap-11f,
      0x1.23044p-12f, -0x1.8d7f3ep-12f, -0x1.cc5142p-11f, -0x1.4c264ap-11f, 0x1.43d882p-13f,
      0x1.65ca76p-12f}};
-template <> alignas(64) constexpr float TABLE<8>[8][8] = {
+template <>  // error 2^-28.3
+alignas(64) constexpr float TABLE<8>[8][8] = {
     {-0x1.3eeebcp-27f, 0x0p+0f, 0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f,
      0x1.7df0e8p-27f, 0x1.822288p-26f, -0x1.05c61p-29f},
     {0x1.193ea8p-1f, 0x1p+0f, 0x1.f829bp-1f, 0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f,
@@ -89,14 +93,17 @@ template <> alignas(64) constexpr float TABLE<8>[8][8] = {
 
 // (ln(1 + t) / t - 1) / t for the t of the last entry
 template <int ENTRIES> constexpr float TAIL[] = {0};
-template <> constexpr float TAIL<16>[] = {-0x1.fff9b6p-2f};
-template <> constexpr float TAIL<8>[] = {-0x1.ffffe6p-2f, 0x1.553974p-2f, -0x1.eef1fap-3f};
+template <> constexpr float TAIL<16>[] =  // error 2^-31.1
+    {-0x1.fff9b6p-2f};
+template <> constexpr float TAIL<8>[] =  // error 2^-31.1
+    {-0x1.ffffe6p-2f, 0x1.553974p-2f, -0x1.eef1fap-3f};
 
 // The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
 // so that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
 // ln(1 + e^v) alike there.
 template <int ENTRIES> constexpr float HALF_TABLE[6][ENTRIES] = {};
-template <> alignas(64) constexpr float HALF_TABLE<16>[6][16] = {
+template <>  // no error after rounding
+alignas(64) constexpr float HALF_TABLE<16>[6][16] = {
     {-0x1.e46096p-28f, -0x1.ae6074p-29f, 0x1.50c30ap-26f, 0x1.2c6432p-27f, 0x1.f6a31ep-28f,
      -0x1.9bbb3ep-26f, 0x1.1378aap-27f, -0x1.85cab8p-27f, -0x1.5e770cp-26f, 0x1.90381cp-26f,
      -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f, 0x1.04108ap-26f, 0x1.112522p-26f,
@@ -121,7 +128,8 @@ template <> alignas(64) constexpr float HALF_TABLE<16>[6][16] = {
      0x1.530c4cp-5f, 0x1.0b77ccp-5f, 0x1.3af42ap-5f, 0x1.d05db2p-7f, 0x1.4c6d2ap-5f,
      0x1.7a64f4p-6f, 0x1.240972p-6f, 0x1.a1c5acp-7f, 0x1.48c26p-9f, -0x1.9aa844p-8f,
      -0x1.7a5a8p-8f}};
-template <> alignas(64) constexpr float HALF_TABLE<8>[6][8] = {
+template <>  // no error after rounding
+alignas(64) constexpr float HALF_TABLE<8>[6][8] = {
     {0x1.986cbep-26f, 0x1.90381cp-26f, -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f,
      0x1.04108ap-26f, 0x1.112522p-26f, 0x1.edf722p-27f},
     {0x1.ffffd8p-1f, 0x1.fc0bacp-1f, 0x1.f82848p-1f, 0x1.f0a212p-1f, 0x1.e2711ep-1f,

@@ -35,7 +35,8 @@ double number(PyObject* object) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-// The Python object of the tensor that compute() returns, which other Python threads need not await.
+// The Python object of the tensor that compute() returns, which other Python threads need not
+// await.
 template <typename Compute>
 PyObject* returned(const Compute& compute) {
   Tensor result;
@@ -110,8 +111,9 @@ PyObject* inverse_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
 }
 
 PyMethodDef fast_call(const char* name, _PyCFunctionFast function) {
-  return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), METH_FASTCALL,
-          nullptr};
+  return {
+      name, reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function)), METH_FASTCALL,
+      nullptr};
 }
 
 }  // namespace

@@ -13,7 +13,8 @@ std::vector<const Kernels*> supported() {
   __builtin_cpu_init();
 #endif
 #define HAS(feature) and __builtin_cpu_supports(#feature)
-#define SET(name, target, ...) if (true __VA_ARGS__) sets.push_back(&name);
+#define SET(name, target, ...) \
+  if (true __VA_ARGS__) sets.push_back(&name);
 #include "instruction_sets.def"
 #undef SET
 #undef HAS

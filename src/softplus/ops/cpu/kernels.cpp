@@ -1,7 +1,7 @@
 // The kernels of one instruction set: loops that carry the maths over contiguous memory.
-// Compiled once for each, with its flags, -DISA=its name and -DTARGET=its file in targets/; no torch
-// header, so that no inline function of torch is ever compiled for an instruction set the CPU may
-// lack.
+// Compiled once for each, with its flags, -DISA=its name and -DTARGET=its file in targets/; no
+// torch header, so that no inline function of torch is ever compiled for an instruction set the CPU
+// may lack.
 #include "kernels.h"
 
 #include <type_traits>
@@ -15,8 +15,8 @@ namespace {
 using In = const char* const*;
 using Out = char* const*;
 
-// out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in padded
-// copies: an element's result does not depend on its place.
+// out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in
+// padded copies: an element's result does not depend on its place.
 template <class S, int IN, int OUT, class Function>
 INLINE void map(In in, Out out, int64_t n, const Parameters& p, Function f) {
   using E = typename S::Element;
@@ -84,13 +84,12 @@ using ForwardIn = std::conditional_t<BY_DOUBLE<S>, D, typename S::V>;
 // softplus(x), to be rounded once more where S is a half type
 template <class S, bool UNIT>
 INLINE typename S::V value(typename S::V x, const Beta<ForwardIn<S>>& beta) {
-  if constexpr (BY_DOUBLE<S>)
+  if constexpr (!BY_DOUBLE<S>) return softplus<S::DIGITS, UNIT>(x, beta);
+  else
     return in_double(x, [&](D v) INLINE_LAMBDA {
       D y = softplus<Digits::full, UNIT>(v, beta);
       return S::DIGITS == Digits::half ? round_to_odd(y) : y;
     });
-  else
-    return softplus<S::DIGITS, UNIT>(x, beta);
 }
 
 // Each kernel below is a struct: `run` for one dtype S, and for BETA, which is beta where that is 1
@@ -102,9 +101,10 @@ struct Forward : ByBeta {
   template <class S, int BETA>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
+    constexpr bool NEGATED = BETA < 0;
     const Beta<ForwardIn<S>> beta(BETA ? 1 : p.beta);
     map<S, 1, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-      y[0] = negated_if<BETA < 0>(value<S, BETA != 0>(negated_if<BETA < 0>(x[0]), beta));
+      y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);
     });
   }
@@ -114,9 +114,10 @@ struct BackwardOfOutput : ByBeta {
   template <class S, int BETA>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
+    constexpr bool NEGATED = BETA < 0;
     const Beta<V> beta(BETA ? 1 : p.beta);
     map<S, 2, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-      const V output = negated_if<BETA < 0>(x[1]);
+      const V output = negated_if<NEGATED>(x[1]);
       y[0] = x[0] * derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s;
     });
   }
@@ -138,12 +139,13 @@ struct DoubleBackwardOfOutput : ByBeta {
   template <class S, int BETA>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
+    constexpr bool NEGATED = BETA < 0;
     const Beta<V> beta(BETA ? 1 : p.beta);
     map<S, 3, 2>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-      const V output = negated_if<BETA < 0>(x[2]);
+      const V output = negated_if<NEGATED>(x[2]);
       auto d = derivative_of_output<S::DIGITS, BETA != 0>(output, beta);
       y[0] = x[0] * d.s;
-      const V second = BETA ? negated_if<BETA < 0>(x[0] * d.curvature * x[1])
+      const V second = BETA ? negated_if<NEGATED>(x[0] * d.curvature * x[1])
                             : product(x[0], x[1], flip_sign(d.curvature, beta.sign));
       y[1] = p.to_input ? second * d.s : second;
     });
@@ -176,8 +178,9 @@ struct Shifted {
     } else {
       const D shift = p.shift;
       map<S, 1, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-        y[0] = in_double(
-            x[0], [&](D v) INLINE_LAMBDA { return softplus<Digits::full, false>(v, beta) - shift; });
+        y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA {
+          return softplus<Digits::full, false>(v, beta) - shift;
+        });
       });
     }
   }

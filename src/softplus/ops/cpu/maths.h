@@ -53,7 +53,8 @@ struct Beta {
     lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / double(exact));
     lowest_curvature = T(-(normal + log_size) / double(exact));
     // a little beyond, so that the result there underflows to zero
-    lowest = T(-(std::log(2.0) * (Scalar<T>::BIAS + std::ilogb(inverse_high)) + 0.01) / double(exact));
+    const double bits = Scalar<T>::BIAS + std::ilogb(inverse_high);
+    lowest = T(-(std::log(2.0) * bits + 0.01) / double(exact));
   }
 };
 
@@ -67,14 +68,15 @@ INLINE V lowest(const Beta<V>& beta) {
 // v = size * x and what rounding left of it.
 template <bool UNIT, class V>
 INLINE V scaled(V x, const Beta<V>& beta, V& low) {
-  if constexpr (UNIT) { low = V(0); return x; }
+  low = V(0);
+  if constexpr (UNIT) return x;
   V v = x * beta.size;
   low = fma(x, beta.size_low, product_error(x, beta.size, v));
   return v;
 }
 
-// Added to a number, this rounds it to an integer n whose low bits then stand in the sum's: n + BIAS,
-// so that shifted into place they are 2^n itself.
+// Added to a number, this rounds it to an integer n whose low bits then stand in the sum's: n +
+// BIAS, so that shifted into place they are 2^n itself.
 template <class V> INLINE V magic() {
   using T = typename V::Type;
   return T((sizeof(T) == 4 ? 0x1.8p23 : 0x1.8p52) + Scalar<T>::BIAS);
@@ -96,17 +98,18 @@ template <class V> INLINE V times_power(V factor, V n_and_magic) {
   return of_bits<V>(bits(factor) - bits(V(1)) + bits(power(n_and_magic)));
 }
 
-// e^v = scale (1 + q), scale = 2^n, |q| < 0.42, for v at or above UNDERFLOW_AT. In float64 with a low
-// part of v, q + q_low has eight digits more.
+// e^v = scale (1 + q), scale = 2^n, |q| < 0.42, for v at or above UNDERFLOW_AT. In float64 with a
+// low part of v, q + q_low has eight digits more.
 template <class V>
 struct Exponential {
   V n_and_magic, scale, q, q_low;
-  INLINE V times(V factor) const {  // where fma rounds twice, its product underflows before the sum does
-    return HAS_FMA ? fma(factor, q, factor) : factor * (V(1) + q);
-  }
+  // where fma rounds twice, its product underflows before the sum does
+  INLINE V times(V factor) const { return HAS_FMA ? fma(factor, q, factor) : factor * (V(1) + q); }
   INLINE V value() const { return times(scale); }
   // What the sum `rounded` of base + scale*q left out; base is 0 or larger than scale*q.
-  INLINE V rest(V base, V rounded) const { return fma(scale, q_low, fma(scale, q, base - rounded)); }
+  INLINE V rest(V base, V rounded) const {
+    return fma(scale, q_low, fma(scale, q, base - rounded));
+  }
 };
 
 template <Digits DIGITS, bool HAS_LOW, class V>
@@ -134,7 +137,8 @@ INLINE Exponential<V> exponential(V v, V low) {
   return {shifted, power_or_zero<!HAS_LOW>(shifted), q, q_low};
 }
 
-// t - ln(1 + t), without cancellation, for t in [-0.42, 1]: ln(1 + t) = 2 atanh(z), z = t / (2 + t).
+// t - ln(1 + t), without cancellation, for t in [-0.42, 1]:
+// ln(1 + t) = 2 atanh(z), z = t / (2 + t).
 INLINE D log1p_gap(D t) {
   D half_square = 0.5 * t * t, z = t / (2.0 + t), w = z * z;
   D series = polynomial(w, ATANH);
@@ -193,13 +197,14 @@ INLINE F by_table(Reduced u, F linear, const Beta<F>& beta) {
     if constexpr (UNIT) return fma(first + rest, power(u.n_and_magic), linear);
     // 2^32 times too large, so that no part underflows before the sum does
     F factor = times_power(beta.inverse * F(0x1p32f), u.n_and_magic);
-    return fma(fma(first, factor, fma(first, beta.inverse_error, rest) * factor), F(0x1p-32f), linear);
+    F low = fma(first, beta.inverse_error, rest) * factor;
+    return fma(fma(first, factor, low), F(0x1p-32f), linear);
   }
 }
 
 template <Digits DIGITS, bool UNIT>
 INLINE F softplus_of_float(F x, const Beta<F>& beta) {
-  // Up to 0.6 the reflection -|x| would cost half an ULP: a sum of two numbers of the result's size.
+  // Up to 0.6 the reflection -|x| would cost half an ULP: the sum of two numbers as large as it.
   const F reflect_from = DIGITS == Digits::half ? HALF_REFLECT_FROM : REFLECT_FROM;
   const I reflected = below(UNIT ? reflect_from : reflect_from * beta.inverse, x);
   const F linear = of_bits<F>(bits(x) & reflected);
@@ -209,7 +214,8 @@ INLINE F softplus_of_float(F x, const Beta<F>& beta) {
   const Reduced u = Reduced::of<UNIT>(x, beta);
   if (!any(u.n_and_magic < magic<F>() + F(LAST<DIGITS> + 1)))
     return by_table<DIGITS, UNIT, false>(u, linear, beta);
-  return by_table<DIGITS, UNIT, true>(Reduced::of<UNIT>(max(lowest<UNIT>(beta), x), beta), linear, beta);
+  const Reduced clamped = Reduced::of<UNIT>(max(lowest<UNIT>(beta), x), beta);
+  return by_table<DIGITS, UNIT, true>(clamped, linear, beta);
 }
 
 // ln(1 + t + t_low) - t: for the low part 1 - t/2 is near enough to the derivative 1 / (1 + t)
@@ -230,7 +236,8 @@ INLINE D above_relu(D x, const Beta<D>& beta) {
   D t = e.value();
   // scale 1, t > 0.7: ln 2 + ln(1 + q/2), for the gap of a large t has too large an error
   const auto near_zero = D(0.75) < e.scale;
-  D f = select(near_zero, 0.5 * e.q, t), f_low = select(near_zero, 0.5 * e.q_low, e.rest(e.scale, t));
+  D f = select(near_zero, 0.5 * e.q, t);
+  D f_low = select(near_zero, 0.5 * e.q_low, e.rest(e.scale, t));
   D base = select(near_zero, D(LN2), D(0)), high = base + f;
   D y = over_beta(high, ((base - high) + f) + log1p_rest(f, f_low), beta);
   const auto part_underflows = v < D(-600);  // ln(1 + t) = t there
@@ -247,7 +254,8 @@ INLINE D softplus_of_double(D x, const Beta<D>& beta) {
   D v = max(minus_abs(x), lowest<true>(beta)), linear = max(D(0), x);
   auto e = exponential<Digits::full, false>(v, D(0));
   if constexpr (HAS_FMA) {
-    D y = max(e.scale, linear) + (min(e.scale, linear) - log1p_gap(e.value()));  // in this order NaN stays
+    // in this order NaN stays
+    D y = max(e.scale, linear) + (min(e.scale, linear) - log1p_gap(e.value()));
     return fma(e.scale, e.q, y);
   } else {
     D part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
@@ -267,13 +275,18 @@ INLINE V softplus(V x, const Beta<V>& beta) {
   return UNIT ? y : flip_sign(y, beta.sign);
 }
 
-// s = sigmoid(beta*x), and |beta| (1 - s), or |beta| s (1 - s): what double backward multiplies with.
-template <class V> struct Derivative { V s, curvature; };
+// s = sigmoid(beta*x), and what double backward multiplies with: |beta| (1 - s), or
+// |beta| s (1 - s).
+template <class V>
+struct Derivative {
+  V s, curvature;
+};
 
 // |beta| e^v, normal where e^v may not be; zero from where it underflows itself.
 template <class V>
 INLINE V weighted(const Exponential<V>& e, V x, const Beta<V>& beta) {
-  using T = typename V::Type;  // 2^24 times too large, so that no part underflows before the product does
+  using T = typename V::Type;
+  // 2^24 times too large, so that no part underflows before the product does
   V large = e.times(times_power(beta.size * V(T(0x1p24)), e.n_and_magic));
   return select(x < beta.lowest_curvature, V(0), large * V(T(0x1p-24)));
 }
@@ -284,7 +297,8 @@ template <Digits DIGITS, bool UNIT, class V>
 INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
   using T = typename V::Type;
   if constexpr (!UNIT) y = flip_sign(y, beta.sign);
-  V low, v = scaled<UNIT>(max(UNIT ? V(T(UNDERFLOW_AT<V>)) : beta.lowest_derivative, -y), beta, low);
+  const V lowest = UNIT ? V(T(UNDERFLOW_AT<V>)) : beta.lowest_derivative;
+  V low, v = scaled<UNIT>(max(lowest, -y), beta, low);
   auto e = exponential<DIGITS, !UNIT>(v, low);
   return {fma(-e.scale, e.q, V(1) - e.scale), UNIT ? e.value() : weighted(e, -y, beta)};
 }
@@ -309,18 +323,20 @@ INLINE V product(V a, V b, V c) {
 
 // softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
 INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
-  D z = flip_sign(x, beta.sign), low, u = scaled<false>(max(-beta.inverse, min(beta.inverse, z)), beta, low);
+  D z = flip_sign(x, beta.sign), small = max(-beta.inverse, min(beta.inverse, z));
+  D low, u = scaled<false>(small, beta, low);
   auto e = exponential<Digits::full, true>(u, low);
   D expm1 = fma(e.scale, e.q, e.scale - D(1)), low_of_expm1 = e.rest(e.scale - D(1), expm1);
   D near = over_beta(0.5 * expm1, log1p_rest(0.5 * expm1, 0.5 * low_of_expm1), beta);
-  D ln2 = LN2 * beta.inverse;
-  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + product_error(D(LN2), beta.inverse, ln2);
+  D ln2 = LN2 * beta.inverse, ln2_error = product_error(D(LN2), beta.inverse, ln2);
+  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + ln2_error;
   D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
   return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around
-// the zero at ln 2, v + ln(1 - e^-v) for large v. Each logarithm is that of 1 + f + f_low, times 2^k.
+// the zero at ln 2, v + ln(1 - e^-v) for large v. Each logarithm is that of 1 + f + f_low, times
+// 2^k.
 INLINE D inverse(D y, const Beta<D>& beta) {
   D z = flip_sign(y, beta.sign), low, v = scaled<false>(z, beta, low);
   low = select(v < D(40), low, D(0));

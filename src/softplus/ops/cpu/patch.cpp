@@ -74,8 +74,7 @@ std::tuple<Tensor&, Tensor&> patched_log_sigmoid_forward_out(
   return {output, buffer};
 }
 
-Tensor patched_log_sigmoid_backward(
-    const Tensor& grad, const Tensor& self, const Tensor& buffer) {
+Tensor patched_log_sigmoid_backward(const Tensor& grad, const Tensor& self, const Tensor& buffer) {
   if (!served(grad, self)) return at::cpu::log_sigmoid_backward(grad, self, buffer);
   return backward_into(Tensor(), grad, self, -1.0, EXACT, false);
 }
@@ -100,8 +99,7 @@ torch::Library override_kernels() {
   NoWarnings silent;
   const c10::WarningUtils::WarningHandlerGuard unheard(&silent);
   const c10::WarningUtils::WarnAlways always;
-  torch::Library m(
-      torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
+  torch::Library m(torch::Library::IMPL, "aten", c10::DispatchKey::CPU, __FILE__, __LINE__);
   m.impl("softplus", TORCH_FN(patched_softplus));
   m.impl("softplus.out", TORCH_FN(patched_softplus_out));
   m.impl("softplus_backward", TORCH_FN(patched_softplus_backward));

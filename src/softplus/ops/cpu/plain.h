@@ -9,8 +9,8 @@
 namespace softplus {
 
 // What a plain dense tensor of any device and a plain call carry, and not a functorch level, a
-// Python or fake tensor, an active mode, functionalization, a negated view. Autocast leaves softplus
-// alone on CPU, and elsewhere PyTorch's own softplus obeys it.
+// Python or fake tensor, an active mode, functionalization, a negated view. Autocast leaves
+// softplus alone on CPU, and elsewhere PyTorch's own softplus obeys it.
 inline bool plain(c10::DispatchKeySet keys) {
   using c10::DispatchKey;
   static const c10::DispatchKeySet allowed =

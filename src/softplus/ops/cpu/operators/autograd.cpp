@@ -72,13 +72,12 @@ struct Backward : torch::autograd::Function<Backward> {
   }
 };
 
-// Where `in_place`, writes over `input` and returns its memory as another tensor, for the history of
-// `input` itself may be that of a view: saved with it, the node would hold itself for ever, and double
-// backward would go on at the view's base.
+// Where `in_place`, writes over `input` and returns its memory as another tensor, for the history
+// of `input` itself may be that of a view: saved with it, the node would hold itself for ever, and
+// double backward would go on at the view's base.
 struct Forward : torch::autograd::Function<Forward> {
   static Tensor forward(
-      AutogradContext* context, const Tensor& input, double beta, double threshold,
-      bool in_place) {
+      AutogradContext* context, const Tensor& input, double beta, double threshold, bool in_place) {
     at::AutoDispatchBelowADInplaceOrView below;
     const bool of_output = output_determines_gradient(input.scalar_type(), threshold);
     keep(context, beta, threshold, of_output);
@@ -163,8 +162,8 @@ Tensor backward_autograd(
 }
 
 std::tuple<Tensor, Tensor> double_backward_composed(
-    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
-    double threshold, bool of_output, bool to_input) {
+    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta, double threshold,
+    bool of_output, bool to_input) {
   const Tensor u = exponent(saved, beta), slope = slope_composed(u, threshold, of_output);
   Tensor curvature = beta * (of_output ? at::exp(-u) : slope * at::sigmoid(-u));
   if (of_output && to_input) curvature = curvature * slope;
@@ -174,12 +173,11 @@ std::tuple<Tensor, Tensor> double_backward_composed(
 }
 
 std::tuple<Tensor, Tensor> double_backward_autograd(
-    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
-    double threshold, bool of_output, bool to_input) {
+    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta, double threshold,
+    bool of_output, bool to_input) {
   // Where a third derivative is wanted, or a tangent is carried.
   if (records(grad_grad, grad, saved) || has_tangent(grad_grad, grad, saved))
-    return double_backward_composed(
-        grad_grad, grad, saved, beta, threshold, of_output, to_input);
+    return double_backward_composed(grad_grad, grad, saved, beta, threshold, of_output, to_input);
   at::AutoDispatchBelowADInplaceOrView below;
   return double_backward(grad_grad, grad, saved, beta, threshold, of_output, to_input);
 }

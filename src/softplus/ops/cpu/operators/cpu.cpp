@@ -42,8 +42,8 @@ constexpr size_t LARGE = size_t(32) << 20;
 
 bool around_cache(const Tensor& tensor) { return tensor.nbytes() >= LARGE; }
 
-// Runs a kernel over tensors of any strides, on all of PyTorch's threads, and returns its first output.
-// Where an output is undefined, it is made.
+// Runs a kernel over tensors of any strides, on all of PyTorch's threads, and returns its first
+// output. Where an output is undefined, it is made.
 Tensor run(
     Kernel kernel, const Parameters& parameters, at::ArrayRef<Tensor> outputs,
     at::ArrayRef<Tensor> inputs) {
@@ -56,18 +56,17 @@ Tensor run(
   const int tensors = iterator.ntensors(), first_input = iterator.noutputs();
   const int64_t size = iterator.element_size(0);
   iterator.for_each([&](char** data, const int64_t* strides, int64_t n) {
-    over_strides(
-        data, strides, tensors, first_input, n, size, [&](char* const* p, int64_t count) {
-          kernel(dtype, p + first_input, p, count, parameters);
-        });
+    over_strides(data, strides, tensors, first_input, n, size, [&](char* const* p, int64_t count) {
+      kernel(dtype, p + first_input, p, count, parameters);
+    });
   });
   return iterator.output();
 }
 
 // Whether one call of a kernel on one thread does it, without a TensorIterator, which takes 0.6
 // microseconds: a call on 64 elements costs 0.84 without and 1.42 with it, F.softplus 1.23. All
-// threads are reached through it alone: an extension, built without OpenMP, has at::parallel_for run
-// on one.
+// threads are reached through it alone: an extension, built without OpenMP, has at::parallel_for
+// run on one.
 template <typename... Tensors>
 bool one_call(const Tensor& first, const Tensors&... others) {
   return first.is_contiguous() && (others.is_contiguous() && ...) &&
@@ -117,8 +116,8 @@ Tensor backward_cpu(
 }
 
 std::tuple<Tensor, Tensor> double_backward_cpu(
-    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
-    double threshold, bool of_output, bool to_input) {
+    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta, double threshold,
+    bool of_output, bool to_input) {
   check_alike(saved, grad_grad, grad);
   Parameters parameters = parameters_of(beta, threshold);
   parameters.to_input = to_input;

@@ -23,8 +23,8 @@ inline bool ordinary_beta(double beta) {
   return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60;
 }
 
-// Autograd gives gradients of the shape, dtype and device of what they are towards; the results have
-// its layout too, as compiled code expects, whatever the layout of the gradients that come in.
+// Autograd gives gradients of the shape, dtype and device of what they are towards; the results
+// have its layout too, as compiled code expects, whatever the layout of the gradients that come in.
 template <typename... Gradients>
 void check_alike(const at::Tensor& saved, const Gradients&... gradients) {
   TORCH_CHECK(
@@ -38,12 +38,11 @@ void check_alike(const at::Tensor& saved, const Gradients&... gradients) {
 // Whether backward needs the output alone; otherwise the input is saved.
 bool output_determines_gradient(at::ScalarType type, double threshold);
 
-// The operators, through the dispatcher. Of a backward `saved` is the output or the input, and `to_input`
-// the gradient towards the input of which the output is saved.
+// The operators, through the dispatcher. Of a backward `saved` is the output or the input, and
+// `to_input` the gradient towards the input of which the output is saved.
 at::Tensor forward(const at::Tensor& input, double beta, double threshold);
 at::Tensor backward(
-    const at::Tensor& grad, const at::Tensor& saved, double beta, double threshold,
-    bool of_output);
+    const at::Tensor& grad, const at::Tensor& saved, double beta, double threshold, bool of_output);
 std::tuple<at::Tensor, at::Tensor> double_backward(
     const at::Tensor& grad_grad, const at::Tensor& grad, const at::Tensor& saved, double beta,
     double threshold, bool of_output, bool to_input);

@@ -40,8 +40,8 @@ Tensor backward(
 }
 
 std::tuple<Tensor, Tensor> double_backward(
-    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta,
-    double threshold, bool of_output, bool to_input) {
+    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta, double threshold,
+    bool of_output, bool to_input) {
   static const auto op = find<decltype(double_backward)>("softplus::double_backward");
   return op.call(grad_grad, grad, saved, beta, threshold, of_output, to_input);
 }

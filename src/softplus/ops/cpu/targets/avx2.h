@@ -33,7 +33,7 @@ INLINE Doubles minimum(Doubles a, Doubles b) {
   return (Doubles)_mm256_min_pd((__m256d)a, (__m256d)b);
 }
 
-// A mask of a < b, a where a mask holds and b elsewhere, and whether one of two masks holds anywhere
+// The mask of a < b; a where a mask holds, b elsewhere; whether one of two masks holds anywhere
 INLINE Ints less(Floats a, Floats b) { return a < b; }
 INLINE Longs less(Doubles a, Doubles b) { return a < b; }
 INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }
@@ -56,9 +56,9 @@ INLINE Floats load_float16(const uint16_t* p) {
   return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 }
 INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool around_cache) {
-  const Ints halves =
-      (Ints)_mm256_set_m128i(_mm256_cvtps_ph((__m256)second, _MM_FROUND_TO_NEAREST_INT),
-                             _mm256_cvtps_ph((__m256)first, _MM_FROUND_TO_NEAREST_INT));
+  const Ints halves = (Ints)_mm256_set_m128i(
+      _mm256_cvtps_ph((__m256)second, _MM_FROUND_TO_NEAREST_INT),
+      _mm256_cvtps_ph((__m256)first, _MM_FROUND_TO_NEAREST_INT));
   if (around_cache) stream(p, halves);
   else _mm256_storeu_si256((__m256i*)p, (__m256i)halves);
 }

@@ -32,7 +32,7 @@ INLINE Doubles minimum(Doubles a, Doubles b) {
   return (Doubles)_mm512_min_pd((__m512d)a, (__m512d)b);
 }
 
-// A mask of a < b, a where a mask holds and b elsewhere, and whether one of two masks holds anywhere
+// The mask of a < b; a where a mask holds, b elsewhere; whether one of two masks holds anywhere
 INLINE __mmask16 less(Floats a, Floats b) {
   return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
 }
@@ -60,8 +60,9 @@ INLINE Floats load_float16(const uint16_t* p) {
   return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
 }
 INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool around_cache) {
-  const __m256i halves[] = {_mm512_cvtps_ph((__m512)first, _MM_FROUND_TO_NEAREST_INT),
-                            _mm512_cvtps_ph((__m512)second, _MM_FROUND_TO_NEAREST_INT)};
+  const __m256i halves[] = {
+      _mm512_cvtps_ph((__m512)first, _MM_FROUND_TO_NEAREST_INT),
+      _mm512_cvtps_ph((__m512)second, _MM_FROUND_TO_NEAREST_INT)};
   for (int k = 0; k < 2; k++) {
     if (around_cache) _mm256_stream_si256((__m256i*)p + k, halves[k]);
     else _mm256_storeu_si256((__m256i*)p + k, halves[k]);

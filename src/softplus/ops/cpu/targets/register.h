@@ -1,5 +1,5 @@
-// What all targets share: a register as the compiler's own vector type, which brings arithmetic, bit
-// operations, shifts and comparisons with it.
+// What all targets share: a register as the compiler's own vector type, which brings arithmetic,
+// bit operations, shifts and comparisons with it.
 #pragma once
 
 #include <cstdint>

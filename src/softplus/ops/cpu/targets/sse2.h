@@ -26,7 +26,7 @@ INLINE Doubles maximum(Doubles a, Doubles b) { return a > b ? a : b; }
 INLINE Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
 INLINE Doubles minimum(Doubles a, Doubles b) { return a < b ? a : b; }
 
-// A mask of a < b, a where a mask holds and b elsewhere, and whether one of two masks holds anywhere
+// The mask of a < b; a where a mask holds, b elsewhere; whether one of two masks holds anywhere
 INLINE Ints less(Floats a, Floats b) { return a < b; }
 INLINE Longs less(Doubles a, Doubles b) { return a < b; }
 INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }

@@ -2,8 +2,9 @@
 // which subnormal numbers are flushed.
 #pragma once
 
+// GCC 12 warns of its own AVX-512 header (GCC PR 105593).
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of GCC 12's AVX-512 header (GCC PR 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 #pragma GCC diagnostic pop
 
