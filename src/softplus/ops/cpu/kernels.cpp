@@ -31,9 +31,8 @@ INLINE void map(In in, Out out, int64_t n, const Parameters& p, Function f) {
   for (int j = 0; j < OUT; j++) around_cache &= uintptr_t(to[j]) % REGISTER == 0;
   for (int64_t i = 0; i < n; i += SIZE) {
     const bool whole = n - i >= SIZE;
-    const size_t rest = size_t(n - i) * sizeof(E);
     if (!whole) {
-      for (int j = 0; j < IN; j++) memcpy(padded_in[j], from[j] + i, rest);
+      for (int j = 0; j < IN; j++) memcpy(padded_in[j], from[j] + i, size_t(n - i) * sizeof(E));
     }
     V x[IN], y[OUT];
     for (int j = 0; j < IN; j++) x[j] = S::load(whole ? from[j] + i : padded_in[j]);
@@ -41,7 +40,7 @@ INLINE void map(In in, Out out, int64_t n, const Parameters& p, Function f) {
     for (int j = 0; j < OUT; j++)
       S::store(whole ? to[j] + i : padded_out[j], y[j], whole && around_cache);
     if (!whole) {
-      for (int j = 0; j < OUT; j++) memcpy(to[j] + i, padded_out[j], rest);
+      for (int j = 0; j < OUT; j++) memcpy(to[j] + i, padded_out[j], size_t(n - i) * sizeof(E));
     }
   }
   if (around_cache) end_of_streams();

@@ -1,0 +1,22 @@
+"""Reads the largest errors that `ops/cpu/maths.h` states above its functions."""
+
+import re
+from pathlib import Path
+
+MATHS = Path(__file__).parents[1] / "src" / "softplus" / "ops" / "cpu" / "maths.h"
+TABLE = re.compile(
+    r"// Largest error, ULP[^\n]*\n((?://  +\w+ [^\n]*\n)+)"  # its rows
+    r"(?:[^\n]*\n){1,2}?[^\n(]*?(\w+)\("  # and the name of the function
+)
+
+
+def largest_errors() -> dict[tuple[str, str, str], float]:
+    """Return the stated error by function, dtype, and "1" or "any" for beta."""
+    errors = {}
+    for rows, function in TABLE.findall(MATHS.read_text()):
+        for row in rows.splitlines():
+            dtype, *figures = row.removeprefix("//").split()
+            for beta, figure in zip(("1", "any"), figures, strict=True):
+                if figure != "-":
+                    errors[function, dtype, beta] = float(figure)
+    return errors
