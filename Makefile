@@ -34,11 +34,12 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(shell find src tests -name '*.cpp' -o -name '*.h')
 
 clean:
 	rm -rf .venv build dist softplus-report src/softplus/ops/cpu/*.so
 
-.venv/installed: pyproject.toml setup.py $(wildcard src/softplus/ops/cpu/*.cpp src/softplus/ops/cpu/*.h)
+.venv/installed: pyproject.toml setup.py $(shell find src -name '*.cpp' -o -name '*.h' -o -name '*.def')
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel

@@ -28,7 +28,7 @@ def _backward_at(
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
     x, beta, ctx.threshold = inputs
-    # What the kernels save: see output_determines_gradient in operators.cpp.
+    # What the kernels save: see output_determines_gradient in autograd.cpp.
     ctx.of_output = ctx.threshold >= definition.EXACT_THRESHOLD and x.dtype != torch.float16
     ctx.save_for_backward(output if ctx.of_output else x, beta)
 
