@@ -52,7 +52,7 @@ struct Float16 {
   static constexpr Digits DIGITS = Digits::half;
   static INLINE F load(const uint16_t* p) {
     F x;
-    EACH x.part[k] = load_float16(p + k * F::SIZE / REGISTERS);
+    load_float16(p, x.part[0], x.part[1]);
     return x;
   }
   static INLINE void store(uint16_t* p, F x, bool around_cache) {

@@ -51,9 +51,10 @@ INLINE Floats lookup(const float* table, Ints index) {
 // A store around the cache; p is aligned to REGISTER
 INLINE void stream(void* p, Ints x) { _mm256_stream_si256((__m256i*)p, (__m256i)x); }
 
-// float16: one register from memory, and two to memory, aligned where around the cache
-INLINE Floats load_float16(const uint16_t* p) {
-  return (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+// Two registers of float16 from memory, and to it, aligned where around the cache
+INLINE void load_float16(const uint16_t* p, Floats& first, Floats& second) {
+  first = (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+  second = (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p + 1));
 }
 INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool around_cache) {
   const Ints halves = (Ints)_mm256_set_m128i(

@@ -55,9 +55,10 @@ INLINE Floats lookup(const float* table, Ints index) {
 // A store around the cache; p is aligned to REGISTER
 INLINE void stream(void* p, Ints x) { _mm512_stream_si512((__m512i*)p, (__m512i)x); }
 
-// float16: one register from memory, and two to memory, aligned where around the cache
-INLINE Floats load_float16(const uint16_t* p) {
-  return (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+// Two registers of float16 from memory, and to it, aligned where around the cache
+INLINE void load_float16(const uint16_t* p, Floats& first, Floats& second) {
+  first = (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+  second = (Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p + 1));
 }
 INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool around_cache) {
   const __m256i halves[] = {

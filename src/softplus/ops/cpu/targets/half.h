@@ -33,22 +33,18 @@ inline uint16_t half_of_float(float x) {
   return uint16_t(sign | (b - (112 << 23) + 0xfff + (b >> 13 & 1)) >> 13);
 }
 
-// n halves of memory that need not be aligned even to two bytes
+// Two registers of four floats from memory and to it, which need not be aligned even to two bytes
 template <class Floats>
-INLINE Floats floats_of_halves(const uint16_t* p) {
-  constexpr int N = sizeof(Floats) / sizeof(float);
-  uint16_t halves[N];
+INLINE void load_halves(const uint16_t* p, Floats& first, Floats& second) {
+  uint16_t halves[8];
   memcpy(halves, p, sizeof halves);
-  Floats x;
-  for (int i = 0; i < N; i++) x[i] = float_of_half(halves[i]);
-  return x;
+  for (int i = 0; i < 8; i++) (i < 4 ? first : second)[i % 4] = float_of_half(halves[i]);
 }
 
 template <class Floats>
-INLINE void halves_of_floats(uint16_t* p, Floats x) {
-  constexpr int N = sizeof(Floats) / sizeof(float);
-  uint16_t halves[N];
-  for (int i = 0; i < N; i++) halves[i] = half_of_float(x[i]);
+INLINE void store_halves(uint16_t* p, Floats first, Floats second) {
+  uint16_t halves[8];
+  for (int i = 0; i < 8; i++) halves[i] = half_of_float((i < 4 ? first : second)[i % 4]);
   memcpy(p, halves, sizeof halves);
 }
 

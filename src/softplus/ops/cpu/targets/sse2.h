@@ -46,11 +46,12 @@ INLINE Floats lookup(const float* table, Ints index) {
 // A store around the cache; p is aligned to REGISTER
 INLINE void stream(void* p, Ints x) { _mm_stream_si128((__m128i*)p, (__m128i)x); }
 
-// float16: one register from memory, and two to memory
-INLINE Floats load_float16(const uint16_t* p) { return floats_of_halves<Floats>(p); }
+// Two registers of float16 from memory, and to it
+INLINE void load_float16(const uint16_t* p, Floats& first, Floats& second) {
+  load_halves(p, first, second);
+}
 INLINE void store_float16(uint16_t* p, Floats first, Floats second, bool) {
-  halves_of_floats(p, first);
-  halves_of_floats(p + 4, second);
+  store_halves(p, first, second);
 }
 
 }  // namespace
