@@ -6,7 +6,7 @@ from pathlib import Path
 MATHS = Path(__file__).parents[1] / "src" / "softplus" / "ops" / "cpu" / "maths.h"
 TABLE = re.compile(
     r"// Largest error, ULP[^\n]*\n((?://  +\w+ [^\n]*\n)+)"  # its rows
-    r"(?:[^\n]*\n){1,2}?[^\n(]*?(\w+)\("  # and the name of the function
+    r"(?:template [^\n]*\n)?INLINE [\w<>]+ (\w+)\("  # and the name of the function
 )
 
 

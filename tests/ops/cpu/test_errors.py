@@ -1,10 +1,12 @@
 """The largest errors that maths.h states above its functions: reached, and not exceeded.
 
-A search of all float32 numbers (beta = 1) or of millions of points found the points below, each on the
-instruction set named with it.
+A search of all float32 numbers (beta = 1) or of millions of points found the points below, each on
+the instruction set named with it.
 """
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -22,9 +24,58 @@ pytestmark = with_kernels
 
 # By function, dtype, and beta (1, or any): where the largest error is
 POINTS = {
+    ("softplus", "float32", "1"): ("-0x1.d1c0cp+2", "0x1p+0", "avx2"),
+    ("softplus", "float32", "any"): ("-0x1.0131760000000p+4", "0x1.a01a5a21030fcp-2", "avx2"),
+    ("softplus", "float64", "1"): ("0x1.4bf6b6edf1003p-2", "0x1p+0", "avx2"),
+    ("softplus", "float64", "any"): ("0x1.945661d28c0cbp-3", "0x1.c3db07dca8386p+0", "baseline"),
+    ("derivative_of_output", "float32", "1"): ("-0x1.19db4ap+0", "0x1p+0", "avx2"),
+    ("derivative_of_output", "float32", "any"): ("-0x1.30ee9p-1", "0x1.dae6247fc2147p+0", "avx2"),
+    ("derivative_of_output", "float64", "1"): ("-0x1.235644ed6da4ap-2", "0x1p+0", "avx2"),
+    ("derivative_of_output", "float64", "any"): (
+        "0x1.1c95c722d19bep+6",
+        "-0x1.09aba12c4f2d8p-6",
+        "baseline",
+    ),
+    ("derivative_of_input", "float32", "1"): ("-0x1.1d2032p+0", "0x1p+0", "baseline"),
+    ("derivative_of_input", "float32", "any"): (
+        "-0x1.73eb24p-3",
+        "0x1.86b0c4bbb312bp+2",
+        "baseline",
+    ),
+    ("derivative_of_input", "float64", "1"): ("-0x1.1e34bc97d05d2p+0", "0x1p+0", "baseline"),
+    ("derivative_of_input", "float64", "any"): (
+        "0x1.621fe7b9ca666p-5",
+        "-0x1.a073ea2f70d93p+4",
+        "baseline",
+    ),
+    ("exponential", "float32", "1"): ("0x1.1bfedcp+6", "0x1p+0", "avx2"),
+    ("exponential", "float64", "1"): ("-0x1.1d4889ff82d14p+2", "0x1p+0", "avx2"),
+    ("shifted_to_zero", "float32", "1"): ("0x1.45c3eep+0", "0x1p+0", "baseline"),
+    ("shifted_to_zero", "float32", "any"): ("0x1.12a246p+1", "0x1.71b03ad01e88cp+3", "baseline"),
+    ("shifted_to_zero", "float64", "1"): ("0x1.9d461a3c14a98p-1", "0x1p+0", "baseline"),
+    ("shifted_to_zero", "float64", "any"): (
+        "-0x1.9e31251e759e2p-5",
+        "-0x1.2f2c18a9500f6p+4",
+        "avx2",
+    ),
+    ("inverse", "float32", "1"): ("0x1.983484p-17", "0x1p+0", "baseline"),
+    ("inverse", "float32", "any"): ("0x1.5b8d2cp+6", "0x1.493d717e1199cp-6", "baseline"),
+    ("inverse", "float64", "1"): ("0x1.e8fbecbfe5708p-1", "0x1p+0", "avx2"),
+    ("inverse", "float64", "any"): ("-0x1.9ffeb96fe3e1p+2", "-0x1.35794f10896c7p-3", "avx2"),
 }
 ANY_BETA = [0.1, -3.3, 57.0]
 HALF_BETAS = [0.1, 0.3, 0.7, 3.0, -10.0, 100.0]
+
+
+@contextlib.contextmanager
+def running(isa: str) -> Iterator[None]:
+    """Run on an instruction set, and put the chosen one back."""
+    before = cpu.instruction_set()
+    cpu.use(isa)
+    try:
+        yield
+    finally:
+        cpu.use(before)
 
 
 def backward(saved: Tensor, beta: float, *, of_output: bool) -> Tensor:
@@ -88,14 +139,11 @@ def test_every_figure_has_its_point():
 def test_a_stated_error_is_reached(key):
     function, dtype, _ = key
     x, beta, isa = POINTS[key]
+    x, beta = float.fromhex(x), float.fromhex(beta)
     if isa not in SETS:
         pytest.skip(f"no {isa} here")
-    before = cpu.instruction_set()
-    cpu.use(isa)
-    try:
+    with running(isa):
         reached = error(function, torch.tensor([x], dtype=getattr(torch, dtype)), beta)
-    finally:
-        cpu.use(before)
     assert STATED[key] - 0.01 <= reached <= STATED[key]
 
 
@@ -108,7 +156,6 @@ def test_no_stated_error_is_exceeded(key):
         assert error(function, x, value) <= STATED[key]
 
 
-@each_isa
 @each_half
 def test_the_stated_errors_of_half_types(dtype):
     x = all_halves(dtype)
@@ -116,10 +163,18 @@ def test_the_stated_errors_of_half_types(dtype):
 
     def largest(beta: float) -> float:
         y = exact(x, beta)[0]
-        inside = y.abs() < torch.finfo(dtype).max
+        limits = torch.finfo(dtype)
+        inside = y.abs() < limits.max
+        if dtype == torch.bfloat16:  # with a beta, up to 2^-125.5 may be flushed
+            inside &= (beta == 1) | (y.abs() >= 2 * limits.tiny)
         return worst(softplus(x, beta)[inside], y[inside])
 
     name = str(dtype).removeprefix("torch.")
-    assert largest(1.0) <= STATED["softplus", name, "1"]
+    reached = []
+    for isa in SETS:
+        with running(isa):
+            assert largest(1.0) <= STATED["softplus", name, "1"]
+            reached.append(max(map(largest, HALF_BETAS)))
     any_beta = STATED["softplus", name, "any"]
-    assert any_beta - 0.1 <= max(map(largest, HALF_BETAS)) <= any_beta
+    assert max(reached) <= any_beta
+    assert max(reached) >= any_beta - 0.02 or len(SETS) == 1

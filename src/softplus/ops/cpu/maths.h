@@ -1,5 +1,7 @@
 // The maths of every kernel, once for all types and instruction sets: Softplus, its derivatives,
-// its shifted form and its inverse, on one vector.
+// its shifted form and its inverse, on one vector. The largest errors above the functions are those
+// of finished results on the worst instruction set: for float32 and beta = 1 of all inputs, for the
+// others of some ten million; tests/ops/cpu/test_errors.py knows where they are.
 //
 #pragma once
 
@@ -112,6 +114,9 @@ struct Exponential {
   }
 };
 
+// Largest error, ULP   beta = 1      any
+//   float32              1.0306        -
+//   float64                0.98        -
 template <Digits DIGITS, bool HAS_LOW, class V>
 INLINE Exponential<V> exponential(V v, V low) {
   using T = typename V::Type;
@@ -265,6 +270,11 @@ INLINE D softplus_of_double(D x, const Beta<D>& beta) {
   }
 }
 
+// Largest error, ULP   beta = 1      any
+//   float32              0.9672     1.90
+//   float64                1.95     1.58
+//   bfloat16                0.5     0.53
+//   float16                 0.5     0.76
 template <Digits DIGITS, bool UNIT, class V>
 INLINE V softplus(V x, const Beta<V>& beta) {
   if constexpr (!UNIT) x = flip_sign(x, beta.sign);
@@ -291,8 +301,10 @@ INLINE V weighted(const Exponential<V>& e, V x, const Beta<V>& beta) {
   return select(x < beta.lowest_curvature, V(0), large * V(T(0x1p-24)));
 }
 
-// From y = softplus(x): s = -expm1(-beta*y), 1 - s = e^(-beta*y).
-
+// From y = softplus(x): s = -expm1(-beta*y), 1 - s = e^(-beta*y). The error of s counts that of y.
+// Largest error, ULP   beta = 1      any
+//   float32              1.7766     2.87
+//   float64                2.33     2.47
 template <Digits DIGITS, bool UNIT, class V>
 INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
   using T = typename V::Type;
@@ -304,6 +316,9 @@ INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
 }
 
 // The same from x, without cancellation on either side.
+// Largest error, ULP   beta = 1      any
+//   float32              1.8634     1.98
+//   float64                1.88     1.98
 template <Digits DIGITS, class V>
 INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
   x = flip_sign(x, beta.sign);
@@ -322,6 +337,9 @@ INLINE V product(V a, V b, V c) {
 }
 
 // softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
+// Largest error, ULP   beta = 1      any
+//   float32              0.5001   0.5001
+//   float64                1.38     1.48
 INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
   D z = flip_sign(x, beta.sign), small = max(-beta.inverse, min(beta.inverse, z));
   D low, u = scaled<false>(small, beta, low);
@@ -337,6 +355,9 @@ INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around
 // the zero at ln 2, v + ln(1 - e^-v) for large v. Each logarithm is that of 1 + f + f_low, times
 // 2^k.
+// Largest error, ULP   beta = 1      any
+//   float32              0.5001   0.5001
+//   float64                1.46     1.49
 INLINE D inverse(D y, const Beta<D>& beta) {
   D z = flip_sign(y, beta.sign), low, v = scaled<false>(z, beta, low);
   low = select(v < D(40), low, D(0));
