@@ -15,7 +15,7 @@ from setuptools.errors import BaseError, CompileError
 CPU = Path("src/softplus/ops/cpu")
 SOURCES = {".cpp", ".h", ".def"}
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion"]
-# Without debug information the library has 1 MB, with it 13.
+# Without debug information the library has 1.2 MB, with it 13.
 FLAGS = ["-std=c++20", "-g0", *WARNINGS]
 KERNEL_FLAGS = [*FLAGS, "-O3", "-fPIC", "-ffp-contract=off", "-fwrapv"]
 
