@@ -18,13 +18,14 @@ test-slow: .venv/installed
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
 # what they bring along stays out of it, and what .venv has stays as it is, PyTorch above all.
 PEERS := gpytorch==1.15.2 pyro-ppl==1.9.2 \
-	timm==1.0.31 torchvision==0.28.0 monai==1.6.1 torch_geometric==2.8.1 transformers==5.23.0 \
+	timm==1.0.31 torchvision==0.28.0 monai==1.6.1 torch_geometric==2.8.1 \
+	transformers==5.23.0 accelerate==1.15.0 \
 	ase dirsync fasteners h5py matscipy omegaconf pytorch-lightning torch-ema
 # Torchvision 0.28.0 is for PyTorch 2.13.0. SchNetPack's pins want other versions, so it comes without
 # its dependencies, of which its import needs the last line above.
 PEERS_PYTHON := .venv/peers/bin/python
 test-peers: .venv/peers/installed
-	$(PEERS_PYTHON) -m pytest -W default tests/peers
+	$(PEERS_PYTHON) -m pytest -W default tests/peers tests/test_integrations.py
 
 # All 2^32 float32 inputs, on every instruction set of this CPU: about twenty minutes on two cores.
 exhaustive: .venv/installed
