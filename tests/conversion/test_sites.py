@@ -257,3 +257,18 @@ def test_the_layers_of_a_transformer_stay_converted_in_copies(inplace):
         model.conversion.revert()
         assert state_of(model) == before
         assert copy.deepcopy(model).decoder.activation is F.relu
+
+
+def test_an_attribute_hides_a_submodule_of_its_name():
+    # What PyTorch's copy of a decoder layer with an nn.ReLU has: F.relu before that module.
+    layer = nn.TransformerDecoderLayer(8, 2, 16, activation=nn.ReLU(), batch_first=True)
+    model = nn.TransformerDecoder(layer, 1)
+    (site,) = find_sites(model)
+    assert (site.name, site.spelling) == ("layers.0.activation", "F.relu")
+    before, x = state_of(model), sample(3, 5, 8)
+    converted = convert(model, {"relu": Softplus(10)}, inplace=True)
+    expected = converted.eval()(x, x)
+    assert isinstance(converted.layers[0].activation, Softplus)
+    assert same(copy.deepcopy(converted)(x, x), expected)
+    model.train().conversion.revert()
+    assert state_of(model) == before

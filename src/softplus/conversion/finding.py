@@ -53,9 +53,9 @@ def find(model: nn.Module) -> list[Found]:
         if isinstance(owner, torch.jit.ScriptModule):
             scripted += (f"{path}." if path else "",)
             continue
-        # Not named_children(), which leaves out a module that it has met under another name.
-        found += _held(model, path, owner._modules.items())  # noqa: SLF001 -- no other way
-        found += _held(model, path, vars(owner).items())
+        # Not named_children(), which leaves out further names. An attribute hides a submodule.
+        members = {**owner._modules, **vars(owner)}  # noqa: SLF001 -- no other way
+        found += _held(model, path, members.items())
         if not isinstance(owner, fx.GraphModule):
             for each in _called(model, path, owner):
                 found.append(replace(each, attribute=_free_name(owner, each, found)))
