@@ -111,16 +111,14 @@ def _spelled(cls: type) -> list[tuple[str, int]]:
             if name in hidden or not isinstance(function, FunctionType):
                 continue
             file = function.__code__.co_filename
-            tree = (
-                None if _is_torch(file) and base is not FloatFunctional else _definition(function)
-            )
+            if _is_torch(file) and base is not FloatFunctional:
+                continue
+            tree = _definition(function)
             if tree is None:
                 continue
             found += [(file, line) for line in _relu_lines(tree, function.__globals__)]
-            # A method is called by one that overrides it only through super() or by its class.
-            if not any(
-                isinstance(node, ast.Name) and node.id == "super" for node in ast.walk(tree)
-            ):
+            # A method that another overrides is reached through super() alone.
+            if "super" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}:
                 hidden.add(name)
     return found
 
@@ -166,22 +164,14 @@ def _value(node: ast.expr, names: dict[str, Any]) -> Any:
     return None
 
 
-def _definition(function: FunctionType) -> ast.AST | None:
+def _definition(function: FunctionType) -> ast.FunctionDef | None:
     code = function.__code__
-    nodes = (
-        node
-        for node in ast.walk(_parsed(code.co_filename))
-        if isinstance(node, ast.FunctionDef) and node.name == code.co_name
-    )
-    return next(
-        (
-            node
-            for node in nodes
-            if min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            == code.co_firstlineno
-        ),
-        None,
-    )
+    for node in ast.walk(_parsed(code.co_filename)):
+        if isinstance(node, ast.FunctionDef) and node.name == code.co_name:
+            starts = [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
+            if min(starts) == code.co_firstlineno:
+                return node
+    return None
 
 
 @cache
@@ -189,7 +179,7 @@ def _parsed(file: str) -> ast.Module:
     return ast.parse("".join(linecache.getlines(file)))
 
 
-# -- by running ----------------------------------------------------------------------------------
+# -- what is found, and what a run computes ------------------------------------------------------
 
 
 class Probe(nn.Module):
@@ -226,6 +216,24 @@ def _run(model: nn.Module, sample: Any) -> Counter[Any]:
     with torch.no_grad(), Operators() as operators:
         model.eval()(*sample)
     return operators.relu
+
+
+def compare_sites(row: Row, name: str, model: nn.Module) -> None:
+    """Count the sites that `convert` would replace and those that it leaves."""
+    found: dict[bool, Counter[Any]] = {True: Counter(), False: Counter()}
+    for site in find_sites(model):
+        if site.family != "relu":
+            continue
+        if site.left is not None:
+            row.clamps += "clamp" in site.spelling
+            continue
+        path, _, attribute = site.name.rpartition(".")
+        owner = model.get_submodule(path)
+        is_module = site.spelling == "nn.ReLU" and hasattr(owner, attribute)
+        is_held = is_module or attribute in vars(owner)
+        found[is_module][(path, attribute) if is_held else (path, site.file, site.line)] += 1
+    row.compare("modules", found[True], modules(model), name)
+    row.compare("calls", found[False], calls(model), name)
 
 
 def compare_runs(row: Row, name: str, model: nn.Module, sample: Any) -> None:
@@ -306,22 +314,11 @@ def census(models: Iterator[tuple[str, Model, Any]]) -> Row:
             row.remarks.append(f"{name}: not built: {type(error).__name__}: {str(error)[:80]}")
             continue
         row.models += 1
-        sites = [site for site in find_sites(model) if site.family == "relu"]
-        chosen = [site for site in sites if site.left is None]
-        row.clamps += sum("clamp" in site.spelling for site in sites if site.left is not None)
-        found: dict[bool, Counter[Any]] = {True: Counter(), False: Counter()}
-        for site in chosen:
-            path, _, attribute = site.name.rpartition(".")
-            is_module = site.spelling == "nn.ReLU" and hasattr(model.get_submodule(path), attribute)
-            is_kept = attribute in vars(model.get_submodule(path))
-            place = (path, attribute) if is_module or is_kept else (path, site.file, site.line)
-            found[is_module][place] += 1
-        row.compare("modules", found[True], modules(model), name)
-        row.compare("calls", found[False], calls(model), name)
+        compare_sites(row, name, model)
         try:
             if sample is not None:
                 compare_runs(row, name, model, sample)
-            elif chosen:
+            elif modules(model) + calls(model):
                 convert(model, {"relu": Probe()})
         except Exception as error:  # noqa: BLE001
             last = traceback.extract_tb(error.__traceback__)[-1]
