@@ -108,7 +108,8 @@ def _spelled(cls: type) -> list[tuple[str, int]]:
     for base in cls.__mro__[: cls.__mro__.index(nn.Module)]:
         for name, value in vars(base).items():
             function = inspect.unwrap(getattr(value, "__func__", value))
-            if name in hidden or not isinstance(function, FunctionType):
+            # What a constructor names is kept by the module, and counted there.
+            if name in {"__init__", *hidden} or not isinstance(function, FunctionType):
                 continue
             file = function.__code__.co_filename
             if _is_torch(file) and base is not FloatFunctional:
