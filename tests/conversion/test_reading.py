@@ -1,5 +1,6 @@
 """Where the code of a model may be: inherited, decorated, outside of the class, unreadable."""
 
+import functools
 import inspect
 
 import pytest
@@ -66,6 +67,13 @@ class Namesake(Parent):
 
 
 Namesake.forward.__qualname__ = "Parent.forward"
+
+
+class Named(Child):
+    """Speaks of its own class by name, as older code does."""
+
+    def forward(self, x):
+        return torch.relu(super(Named, self).forward(x)) + isinstance(self, Named)  # noqa: UP008
 
 
 class Private(Linears):
@@ -149,6 +157,7 @@ CLASSES = [
     Replaced,
     Mixed,
     Namesake,
+    Named,
     Private,
     closed_over(0.5),
     Decorated,
@@ -166,6 +175,30 @@ def test_the_methods_of_a_class(cls):
     assert_replaced(converted, model, sample(3, 4))
     assert isinstance(converted, cls)
     assert type(model) is cls
+
+
+def counted(method):
+    """Count the calls of a method, in an attribute of what takes its place."""
+
+    @functools.wraps(method)
+    def counting(*args):
+        counting.calls += 1
+        return method(*args)
+
+    counting.calls = 0
+    return counting
+
+
+class Counted(Linears):
+    """A decorator that keeps an attribute."""
+
+    @counted
+    def forward(self, x):
+        return F.relu(self.first(x))
+
+
+def test_the_attributes_of_a_decorator_stay():
+    assert convert(Counted(), TEN).forward.calls == 0
 
 
 def test_what_backward_computes_once_more_is_replaced_too():

@@ -159,7 +159,8 @@ def redecorated(function: FunctionType, new: FunctionType) -> FunctionType:
     if inside not in map(_contents, cells.values()):
         raise UnreadableError
     outside = _renewed(function, function.__code__, cells)
-    functools.update_wrapper(outside, inside)
+    vars(outside).update(vars(function))
+    functools.update_wrapper(outside, inside, updated=())
     return outside
 
 
@@ -187,9 +188,11 @@ def _in_place(function: FunctionType, definition: ast.FunctionDef) -> ast.Module
     free = [name for name in function.__code__.co_freevars if name != "__class__"]
     holder = function.__qualname__.split(".")[-2:-1]
     name = holder[0] if holder and holder[0].isidentifier() else "_"
-    tree = ast.parse(f"def _({', '.join(free)}):\n class {name}:\n  pass")
+    # Where the method speaks of its class, as super(Net, self) does, it means the global.
+    ours = "" if name in free else f" global {name}\n"
+    tree = ast.parse(f"def _({', '.join(free)}):\n{ours} class {name}:\n  pass")
     outer: Any = tree.body[0]
-    outer.body[0].body = [definition]
+    outer.body[-1].body = [definition]
     return tree
 
 
