@@ -92,3 +92,33 @@ def test_the_largest_difference(first, second, expected):
 
 def test_outputs_without_numbers_have_no_difference():
     assert samples.largest_difference(torch.tensor(3), {"text": "a"}) is None
+
+
+class Random(Model):
+    """Draws in evaluation mode too, as a sampler does."""
+
+    def forward(self, x):
+        return super().forward(x) + torch.randn_like(x)
+
+
+def test_what_a_model_draws_at_random_is_no_difference_and_the_generator_stays():
+    model, before = Random(), torch.get_rng_state()
+    assert convert(model, {"relu": nn.ReLU()}, sample=x()).conversion.difference == 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Keeping(Model):
+    """Keeps what it computed last, as the older weight_norm does."""
+
+    def forward(self, x):
+        self.last = super().forward(x)
+        return self.last
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_model_that_keeps_what_autograd_computed_is_copied(inplace):
+    model = Keeping()
+    model(x())
+    converted = convert(model, {"relu": Softplus()}, sample=x(), inplace=inplace)
+    assert 0 < converted.conversion.difference < 1
+    harden(converted, x())

@@ -1,11 +1,10 @@
 """What `torch.fx` shows of a model: its calls in order, and the modules that they call."""
 
-import copy
 from typing import Any
 
 from torch import fx, nn
 
-from softplus import arguments, modules
+from softplus import arguments, modules, samples
 
 # The layers with a weight and a bias that the tools above understand; torch.fx looks into any
 # subclass that is not PyTorch's own.
@@ -33,7 +32,7 @@ def calls(model: nn.Module) -> dict[fx.Node, Any]:
     called = dict(model.named_modules(remove_duplicate=False))
     try:
         # A copy: the model's code may keep a proxy in an attribute.
-        nodes = _Tracer().trace(copy.deepcopy(model)).nodes
+        nodes = _Tracer().trace(samples.copied(model)).nodes
     except Exception as error:  # the model's own code runs with proxies and raises anything
         raise ValueError(
             f"the calls of {type(model).__name__} cannot be traced: pass a part of it whose "

@@ -1,6 +1,5 @@
 """Hardening: an exact ReLU for every Softplus of a model, and nothing of this package left."""
 
-import copy
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, TypeVar
@@ -77,7 +76,7 @@ def harden(
             f"this {type(model).__name__} has an attribute `difference` of its own, where harden "
             "puts what it measures: rename it"
         )
-    hardened: Any = copy.deepcopy(model)
+    hardened: Any = samples.copied(model)
     chosen = activations(hardened, include, exclude)
     _check_limits(chosen)
     excluded = Selection("exclude", exclude, hardened, chosen)

@@ -4,16 +4,24 @@ import copy
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+_T = TypeVar("_T")
+
 
 def trial(model: nn.Module) -> nn.Module:
     """Return the copy of a model that samples may run through, in evaluation mode."""
-    return copy.deepcopy(model).eval()
+    return copied(model).eval()
+
+
+def copied(thing: _T) -> _T:
+    """Return a deep copy, of what autograd has computed too: a module may keep such a tensor."""
+    with _Cloning():
+        return copy.deepcopy(thing)
 
 
 def run(model: nn.Module, sample: Any) -> Any:
@@ -21,12 +29,13 @@ def run(model: nn.Module, sample: Any) -> Any:
 
     A mapping (a dict, a tokenizer's output) holds keyword arguments, a tuple (a named one too)
     positional ones; anything else, a list for one, is the only argument. The model gets a copy,
-    for it may write into it, and runs as written: torch.compile stands aside. Whether autograd
+    for it may write into it, and runs as written: torch.compile stands aside. What it draws at
+    random it draws again in the next run, and the generators stay as they are. Whether autograd
     records is the caller's choice, for a model may differentiate inside.
     """
-    with _Cloning():
-        sample = copy.deepcopy(sample)
-    with _uncompiled():
+    sample = copied(sample)
+    devices = {each.device for each in model.parameters() if each.is_cuda}
+    with _uncompiled(), torch.random.fork_rng(devices):
         if isinstance(sample, Mapping):
             return model(**sample)
         return model(*sample) if isinstance(sample, tuple) else model(sample)
@@ -70,10 +79,8 @@ class _Cloning(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         del types
-        if func is Tensor.__deepcopy__:
-            tensor: Tensor = args[0]
-            copied = tensor.detach().clone().requires_grad_(tensor.requires_grad)
-            return copied if tensor.is_leaf else copied.clone()
+        if func is Tensor.__deepcopy__ and not args[0].is_leaf:
+            return args[0].detach().clone().requires_grad_().clone()
         return func(*args, **(kwargs or {}))
 
 

@@ -1,6 +1,5 @@
 """`convert`: a model with its activations replaced, and the record of that."""
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -148,7 +147,7 @@ def convert(
         others = [each for each in found if each not in chosen]
         measured = measure(model, trial, modules, sample, tolerance, chosen=chosen, others=others)
     chosen_betas, differences, difference, remaining = measured
-    target = model if inplace else copy.deepcopy(model)
+    target = model if inplace else samples.copied(model)
     modules, changes = put(target, chosen, values, keep_inplace=keep_inplace)
     for name, beta in chosen_betas.items():
         betas.set_beta(modules[name], beta)
