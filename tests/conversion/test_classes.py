@@ -6,12 +6,22 @@ import io
 import pickle
 import sys
 import textwrap
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 -- the spelling that models use
 
-from conversion_models import TEN, Branches, Straight, assert_replaced, gradients, sample
+from conversion_models import (
+    TEN,
+    Branches,
+    Linears,
+    Straight,
+    assert_replaced,
+    gradients,
+    sample,
+)
 from messages import exactly
 from references import same
 from softplus import convert, find_sites
@@ -89,6 +99,30 @@ def test_copies_and_pickles_of_a_converted_model():
                 other.conversion.revert()
                 assert type(other[0]) is Straight
                 assert not same(other(x), converted(x))
+
+
+class Registered(Linears):
+    """Keeps a list of the classes that inherit from it, and asks each for a key."""
+
+    classes: ClassVar[dict[str, type]] = {}
+
+    def __init_subclass__(cls, *, key: str) -> None:
+        cls.classes[key] = cls
+
+
+class Listed(Registered, key="listed"):
+    """One of them."""
+
+    def forward(self, x):
+        return F.relu(self.first(x))
+
+
+def test_a_converted_class_is_no_further_subclass_to_a_registry():
+    model = Listed()
+    converted = convert(model, TEN)
+    assert_replaced(converted, model, sample(3, 4))
+    assert Registered.classes == {"listed": Listed}
+    assert type(copy.deepcopy(converted)) is type(converted)
 
 
 def test_a_pickle_whose_source_has_changed(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import functools
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 from torch import nn
@@ -98,6 +99,10 @@ def _subclass(cls: type, bases: tuple[type, ...], methods: dict[str, Any], **mem
         members[name] = old.getter(function) if isinstance(old, property) else function
     for name in ("__module__", "__qualname__", "__doc__"):
         members[name] = getattr(cls, name)
+    if isinstance(cls.__init_subclass__, MethodType):
+        # The user's own would register the class as one more, or ask for arguments.
+        root = nn.Module if issubclass(cls, nn.Module) else object
+        bases = (type("Unannounced", (root,), {"__init_subclass__": lambda _: None}), *bases)
     return type(cls)(cls.__name__, bases, members)
 
 
