@@ -82,6 +82,19 @@ def test_a_sample_without_a_tolerance_measures_only():
     assert convert(model, TEN).conversion.difference is None
 
 
+def test_a_function_that_gets_more_than_its_input():
+    class Model(Linears):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = F.relu
+
+        def forward(self, x):
+            return self.act(self.first(x), inplace=True)
+
+    with pytest.raises(TypeError, match="that 'act' stands for is called with more than its input"):
+        convert(Model(), TEN, sample=sample(3, 4))
+
+
 def test_a_sample_is_not_written_into():
     x = sample(3, 4)
     before = x.clone()

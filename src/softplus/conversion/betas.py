@@ -107,11 +107,21 @@ def _smallest_beta(module: nn.Module, input: Tensor, tolerance: float, sure: flo
 def watch(
     model: nn.Module, modules: Modules, sample: Any, look: Callable[[str, Tensor], None]
 ) -> Any:
-    """Run a model on a sample, show what each module receives, and return the output."""
+    """Run a model on a sample, show what each module receives, and return the output.
+
+    Raises:
+        TypeError: A site gets more than its input.
+    """
 
     @torch.no_grad()
-    def hook(name: str, _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
-        look(name, *args, *kwargs.values())
+    def hook(name: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        (received, *more) = (*args, *kwargs.values())
+        if more:
+            raise TypeError(
+                f"the function that {name!r} stands for is called with more than its input, such "
+                "as inplace=True, which a module does not take: drop that, or exclude the site"
+            )
+        look(name, received)
 
     handles = [
         module.register_forward_pre_hook(partial(hook, name), with_kwargs=True)
