@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -59,8 +60,45 @@ def test_one_module_called_at_several_places_stays_one():
 class Settings:
     """What a model is built with: a plain object that holds an activation."""
 
-    activation: nn.Module
+    activation: nn.Module | None = None
     function: Callable[[Tensor], Tensor] = F.relu
+
+
+@dataclass(slots=True)
+class Slotted:
+    """The same without a dictionary of attributes."""
+
+    function: Callable[[Tensor], Tensor] = F.relu
+
+
+class Named(NamedTuple):
+    """The same as a tuple."""
+
+    function: Callable[[Tensor], Tensor] = F.relu
+
+
+class Odd:
+    """Refuses what a table of things does."""
+
+    def __hash__(self):
+        raise RuntimeError
+
+    def __eq__(self, other):
+        return torch.tensor([True, False])
+
+
+@pytest.mark.parametrize("settings", [Settings, Slotted, Named], ids=lambda each: each.__name__)
+def test_settings_of_every_kind_beside_what_refuses_to_be_looked_at(settings):
+    class Model(Linears):
+        def __init__(self) -> None:
+            super().__init__()
+            self.settings, self.odd = settings(function=F.relu), [Odd()]
+
+        def forward(self, x):
+            return self.settings.function(self.first(x)) * len(self.odd)
+
+    model = Model()
+    assert_replaced(convert(model, TEN), model, sample(3, 4))
 
 
 class Holding(Linears):

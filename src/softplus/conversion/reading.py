@@ -1,19 +1,19 @@
 """The activations in the source of a model's classes, and of the functions that they use."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from softplus.conversion import spellings
 from softplus.conversion.sites import Found, Kind
 from softplus.conversion.spellings import Call
-from softplus.rewriting import functions, methods
+from softplus.rewriting import functions, holders, methods
 from softplus.rewriting.expressions import Key
 from softplus.rewriting.functions import UNKNOWN, UnreadableError
 from softplus.rewriting.methods import Place
@@ -22,7 +22,8 @@ _OUTSIDE = (
     "it stands outside of the model's classes: call it in a method, or keep it as an attribute"
 )
 _UNREADABLE = (
-    "its source cannot be read (typed at a prompt, or changed since loading): keep it as a module"
+    "its source cannot be read (typed at a prompt, changed since loading, rewritten on import as "
+    "pytest does), or it is a lambda or async: keep it as a module"
 )
 
 
@@ -74,7 +75,7 @@ def _may_activate(owner: nn.Module, function: FunctionType, used: list[Any]) -> 
     """Whether it names an activation, or a thing that holds one: the others need no reading."""
     names = functions.Scope(function).names
     held = [vars(owner).get(name) for name in names]
-    inside = [part for value in held for part in _parts(value)]
+    inside = [part for value in held for part in holders.parts(value)]
     return not spellings.NAMES.keys().isdisjoint(names) or any(
         spellings.read_member(value) or spellings.is_module_of(value)
         for value in (*used, *inside, *functions.defaults(function))
@@ -213,9 +214,9 @@ class _Reader(ast.NodeVisitor):
         if isinstance(node, ast.Attribute):
             if isinstance(node.value, ast.Name) and node.value.id == self._self:
                 return self._own(node.attr)
-            return _attribute(self._value(node.value), node.attr)
+            return holders.attribute(self._value(node.value), node.attr)
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            return _item(self._value(node.value), node.slice.value)
+            return holders.item(self._value(node.value), node.slice.value)
         return UNKNOWN
 
     def _own(self, name: str) -> Any:
@@ -240,30 +241,3 @@ class _Reader(ast.NodeVisitor):
             return cls(*arguments, **keywords)
         except (TypeError, ValueError):
             return UNKNOWN
-
-
-def _parts(holder: Any) -> Iterable[Any]:
-    """Return what a container or a plain object holds."""
-    if type(holder) in (list, tuple):
-        return tuple(holder)
-    if type(holder) is dict:
-        return tuple(holder.values())
-    return tuple(_fields(holder).values())
-
-
-def _fields(holder: Any) -> Mapping[str, Any]:
-    """Return the attributes of a plain object, such as a dataclass."""
-    return {} if isinstance(holder, (nn.Module, Tensor)) else getattr(holder, "__dict__", {})
-
-
-def _attribute(holder: Any, name: str) -> Any:
-    if isinstance(holder, (ModuleType, type)):
-        return getattr(holder, name, UNKNOWN)
-    return _fields(holder).get(name, UNKNOWN)
-
-
-def _item(holder: Any, index: Any) -> Any:
-    try:
-        return holder[index] if type(holder) in (list, tuple, dict) else UNKNOWN
-    except (LookupError, TypeError):
-        return UNKNOWN

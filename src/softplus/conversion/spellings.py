@@ -119,6 +119,7 @@ for _module, _parameters, _requires, _why in _NEARLY:
                 parameters=("input", *_parameters, "inplace"),
                 requires=_bound,
             )
+_FUNCTION_TYPES = {type(function) for function in _FUNCTIONS}
 # Compiled code, in which an activation is seen and not reached.
 TORCHSCRIPT = Spelling("relu", "relu", "TorchScript")
 # Code that calls one of them by its name loads one of these names.
@@ -167,10 +168,8 @@ def of(family: str) -> list[str]:
 
 
 def _known(function: object) -> Spelling | None:
-    try:
-        return _FUNCTIONS.get(function)
-    except TypeError:  # not hashable: a list of settings, say
-        return None
+    # A thing of another type may refuse to be hashed or compared, as a list of settings does.
+    return _FUNCTIONS.get(function) if type(function) in _FUNCTION_TYPES else None
 
 
 def _call(known: Spelling, bound: dict[str, Any]) -> Call | None:

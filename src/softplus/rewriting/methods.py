@@ -96,9 +96,9 @@ def uses(cls: type) -> dict[str, Place]:
 def class_attribute(cls: type, name: str) -> Any:
     """Return what an attribute of the class is to an instance, UNKNOWN where that is a method."""
     member = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNKNOWN)
-    if isinstance(member, staticmethod):
+    if isinstance(member, (staticmethod, classmethod)):
         return member.__func__
-    return UNKNOWN if isinstance(member, (FunctionType, classmethod, property)) else member
+    return UNKNOWN if isinstance(member, (FunctionType, property)) else member
 
 
 def used(function: FunctionType, cls: type) -> list[Any]:
