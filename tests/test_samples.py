@@ -2,6 +2,7 @@
 
 import math
 from collections import UserDict, namedtuple
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -88,6 +89,19 @@ def test_a_model_that_differentiates_inside():
 def test_the_largest_difference(first, second, expected):
     found = samples.largest_difference({"a": [torch.tensor(first)]}, {"a": [torch.tensor(second)]})
     assert found == expected or (math.isnan(found) and math.isnan(expected))
+
+
+@dataclass(slots=True)
+class Output:
+    """What a model may return."""
+
+    y: torch.Tensor
+
+
+def test_the_difference_of_other_outputs():
+    first, second = torch.tensor([1 + 1j]), torch.tensor([1 + 3j])
+    assert samples.largest_difference(first, second.conj()) == 4
+    assert samples.largest_difference(Output(first.real), [Output(second.imag)]) == 2
 
 
 def test_outputs_without_numbers_have_no_difference():

@@ -1,6 +1,7 @@
 """A run of a model on a sample that leaves no trace, and how far two of its outputs lie apart."""
 
 import copy
+import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -42,15 +43,22 @@ def run(model: nn.Module, sample: Any) -> Any:
 
 
 def tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors of an output, in whatever containers of Python they lie."""
+    """Yield the tensors of an output that hold fractions, complex ones as pairs.
+
+    They may lie in a mapping, a list, a tuple or a dataclass, and those in others.
+    """
     if isinstance(output, Tensor):
-        if output.is_floating_point():
+        if output.is_complex():
+            yield torch.view_as_real(output.resolve_conj())
+        elif output.is_floating_point():
             yield output
     elif isinstance(output, Mapping):
         yield from tensors(list(output.values()))
     elif isinstance(output, (list, tuple)):
         for part in output:
             yield from tensors(part)
+    elif dataclasses.is_dataclass(output):
+        yield from tensors([getattr(output, each.name) for each in dataclasses.fields(output)])
 
 
 def largest_difference(first: Any, second: Any) -> float | None:
