@@ -218,6 +218,12 @@ def test_include_and_exclude_mean_what_they_mean_in_convert():
             assert kinds == expected
 
 
+def test_patterns_may_come_from_a_generator():
+    model = nn.Sequential(nn.Linear(2, 2), Softplus(), nn.Linear(2, 2), Softplus())
+    hardened = harden(model, exclude=(name for name in ["3"]))
+    assert [type(module) for module in hardened][1::2] == [nn.ReLU, Softplus]
+
+
 def test_a_hardened_model_exports_and_compiles():
     hardened = harden(network(Softplus(50)))
     program = torch.export.export(hardened, (sample(4, 8),))

@@ -11,7 +11,7 @@ from softplus import folding, functional, samples
 from softplus.annealing import activations
 from softplus.conversion import counting, finding
 from softplus.conversion.replacements import build, take_hooks
-from softplus.conversion.selection import Patterns, Selection, matched
+from softplus.conversion.selection import Patterns, Selection, listed, matched
 from softplus.conversion.sites import Found, Kind
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 from softplus.rewriting import classes
@@ -76,6 +76,7 @@ def harden(
             f"this {type(model).__name__} has an attribute `difference` of its own, where harden "
             "puts what it measures: rename it"
         )
+    exclude = listed("exclude", exclude)  # it is asked twice
     hardened: Any = samples.copied(model)
     chosen = activations(hardened, include, exclude)
     _check_limits(chosen)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 
@@ -15,13 +16,14 @@ class Selection:
     """The names that patterns match: of sites, or of the modules that they are in.
 
     Raises:
+        TypeError: A pattern is no string.
         ValueError: A pattern matches neither a site nor a module.
     """
 
     def __init__(
         self, argument: str, patterns: Patterns, model: nn.Module, sites: Collection[str]
     ) -> None:
-        self._patterns = [patterns] if isinstance(patterns, str) else [*(patterns or ())]
+        self._patterns = listed(argument, patterns)
         names = [*sites, *(name for name, _ in model.named_modules(remove_duplicate=False))]
         for pattern in self._patterns:
             if not any(fnmatchcase(name, pattern) for name in names):
@@ -34,6 +36,20 @@ class Selection:
         parts = name.split(".")
         names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)] or [name]
         return any(fnmatchcase(each, pattern) for pattern in self._patterns for each in names)
+
+
+def listed(argument: str, patterns: Patterns) -> list[str]:
+    """Return patterns as a list, or raise TypeError if one is no string."""
+    patterns = () if patterns is None else patterns
+    single = isinstance(patterns, str) or not isinstance(patterns, Iterable)
+    found: list[Any] = [patterns] if single else [*patterns]
+    for pattern in found:
+        if not isinstance(pattern, str):
+            raise TypeError(
+                f"{argument} must be a pattern of names or several, got {pattern!r}: name the site "
+                "or the module as find_sites lists it"
+            )
+    return found
 
 
 def select(
