@@ -188,6 +188,10 @@ def test_torchscript_is_no_site_that_can_be_replaced():
     assert_refused(ValueError, exactly("site '0' (TorchScript) cannot be replaced"), model, TEN)
 
 
+class Own(nn.ReLU):
+    """A class of the user's, which as a key would mean every ReLU."""
+
+
 @pytest.mark.parametrize(
     ("replacements", "error", "message"),
     [
@@ -199,6 +203,7 @@ def test_torchscript_is_no_site_that_can_be_replaced():
             "a key of replacements must be 'relu' (or nn.ReLU), 'sof",
         ),
         ({nn.ReLU6: Softplus()}, ValueError, "a key of replacements must be 'relu' (or nn.R"),
+        ({Own: Softplus()}, ValueError, "a key of replacements must be 'relu' (or nn.ReLU), 'so"),
         ({"ReLU": Softplus()}, ValueError, "a key of replacements must be 'relu' (or nn.R"),
         (
             {"relu": Softplus(), nn.ReLU: Softplus()},
@@ -240,6 +245,18 @@ def test_a_tolerance_is_for_softplus_in_place_of_relu(replacements):
     message = exactly("tolerance is how far Softplus may be from ReLU: it goes with")
     model = nn.Sequential(Straight(), nn.Softplus())
     assert_refused(ValueError, message, model, replacements, tolerance=0.1, sample=sample(3, 4))
+
+
+@pytest.mark.parametrize("argument", ["include", "exclude"])
+@pytest.mark.parametrize("patterns", [nn.ReLU, [nn.ReLU], 5, nn.Sequential(nn.ReLU())])
+def test_patterns_are_strings(argument, patterns):
+    message = exactly(f"{argument} must be a pattern of names or several, got ")
+    assert_refused(TypeError, message, Straight(), TEN, **{argument: patterns})
+
+
+def test_a_tolerance_is_a_number():
+    message = exactly("tolerance must be a number, got str '0.1'")
+    assert_refused(TypeError, message, Straight(), TEN, tolerance="0.1", sample=sample(3, 4))
 
 
 def test_arguments_without_their_names_are_answered_with_the_form():

@@ -7,7 +7,7 @@ from typing import Any, Never, TypeVar
 
 from torch import nn
 
-from softplus import samples
+from softplus import arguments, samples
 from softplus.conversion import betas, counting, finding, spellings
 from softplus.conversion.measuring import Measured, measure
 from softplus.conversion.replacements import Change, Replacement, put, undo
@@ -176,7 +176,7 @@ def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[s
         families = [
             name
             for name, cls in spellings.FAMILIES.items()
-            if key == name or (isinstance(key, type) and issubclass(key, cls))
+            if key in (name, cls) or (key is Softplus and cls is nn.Softplus)
         ]
         if not families:
             raise ValueError(
@@ -207,6 +207,7 @@ def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[s
 def _check_tolerance(tolerance: float | None, sample: Any, values: Mapping[str, Any]) -> None:
     if tolerance is None:
         return
+    arguments.check_number("tolerance", tolerance)
     if not 0 < tolerance < math.inf:
         raise ValueError(f"tolerance must be a positive finite number, got {tolerance}")
     if sample is None:
