@@ -1,7 +1,10 @@
 """Where the code of a model may be: inherited, decorated, outside of the class, unreadable."""
 
+import ast
 import functools
 import inspect
+import linecache
+import textwrap
 
 import pytest
 import torch
@@ -374,6 +377,23 @@ def test_a_class_without_source_is_refused_where_it_names_an_activation():
     message = r"site 'relu' \(relu, <stdin>:4\) cannot be replaced: its source cannot be read"
     with pytest.raises(ValueError, match=message):
         convert(model, TEN)
+
+
+def test_a_class_of_a_notebook_is_converted(monkeypatch):
+    cell = """
+        import torch.nn.functional as F
+        from torch import nn
+        class Model(nn.Module):
+            def forward(self, x):
+                return F.relu(x)
+    """
+    cell, name, scope = textwrap.dedent(cell), "<cell 1>", {"__name__": "__main__"}
+    lines = cell.splitlines(keepends=True)
+    monkeypatch.setitem(linecache.cache, name, (len(cell), None, lines, name))
+    for statement in ast.parse(cell).body:  # one by one, as IPython has it
+        exec(compile(ast.Module([statement], []), name, "exec"), scope)  # noqa: S102 -- our own
+    model = scope["Model"]()
+    assert same(convert(model, TEN)(sample(3, 4)), softplus(sample(3, 4), 10))
 
 
 def test_a_class_without_source_that_calls_its_own_modules_is_converted():

@@ -213,15 +213,17 @@ def _file(
     name: str, source: str
 ) -> tuple[dict[tuple[str, int], ast.FunctionDef], list[tuple[Any, ...]]]:
     """Return the definitions in a file, by name and first line, and what its functions run."""
-    # The whole file, for how a call compiles depends on what the file imports.
     tree = ast.parse(source)
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     definitions = {
         (node.name, min([node.lineno, *(each.lineno for each in node.decorator_list)])): node
         for node in nodes
     }
-    compiled = compile(tree, name, "exec", dont_inherit=True)
-    return definitions, list(map(_what_runs, codes(compiled)))
+    # How a call compiles depends on what is imported beside it: in the whole file, or in a single
+    # statement, as notebooks compile their cells.
+    trees = [tree, *(ast.Module([statement], []) for statement in tree.body)]
+    compiled = [compile(each, name, "exec", dont_inherit=True) for each in trees]
+    return definitions, [_what_runs(code) for each in compiled for code in codes(each)]
 
 
 def _what_runs(code: CodeType) -> tuple[Any, ...]:
