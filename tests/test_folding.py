@@ -142,6 +142,19 @@ class Transposed(nn.Module):
         return self.act(x).mT
 
 
+class Overwriting(nn.Module):
+    """What the activation in place writes over is read by name, not from what it returns."""
+
+    def __init__(self, shift, beta=100.0):
+        super().__init__()
+        self.act, self.layer = ShiftedSoftplus(beta, shift, inplace=True), nn.Linear(6, 6)
+
+    def forward(self, x):
+        y = x + 0
+        self.act(y)
+        return self.layer(y)
+
+
 class Scaled(nn.Linear):
     """A layer of its own, in which a constant does not come out as the bias takes it."""
 
@@ -176,6 +189,7 @@ UNFOLDABLE = {
     ),
     "branch": (Branching, (4, 6), "torch.fx, which shows where it goes, meets no call of it"),
     "same layer": (Twice, (4, 6), "layer, which it goes into, is called on something else too"),
+    "in place": (Overwriting, (4, 6), "it works in place, and what it writes over is used else"),
     "transposed": (Transposed, (4, 6), "it goes into <built-in function getattr>"),
     "zero padding": (padded, (4, 1, 9), "the zeros with which after pads its input (padding=(1,))"),
     "subclass": (of_its_own, (4, 6), "it goes into <built-in function linear>"),

@@ -63,6 +63,8 @@ def _layers_fed_by(module: nn.Module, calls: dict[fx.Node, nn.Module | None]) ->
             "torch.fx, which shows where it goes, meets no call of it (control flow that depends "
             "on data and PyTorch's own compound modules hide calls)"
         )
+    if module.inplace and any(len(node.all_input_nodes[0].users) > 1 for node in ahead):
+        raise ValueError("it works in place, and what it writes over is used elsewhere too")
     reached = set()
     while ahead:
         for user in ahead.pop().users:
@@ -70,7 +72,7 @@ def _layers_fed_by(module: nn.Module, calls: dict[fx.Node, nn.Module | None]) ->
             if isinstance(layer, graph.LAYERS):
                 _check_takes_constant(user, layer)
                 reached.add(user)
-            elif isinstance(layer, _CONSTANT_KEEPING) or _keeps_constant(user):
+            elif isinstance(layer, _CONSTANT_KEEPING) or (layer is None and user.target in _CALLS):
                 ahead.append(user)
             elif not graph.reads_no_data(user):
                 raise ValueError(f"it goes into {user.target} ({user.op})")
@@ -79,10 +81,6 @@ def _layers_fed_by(module: nn.Module, calls: dict[fx.Node, nn.Module | None]) ->
         if called in layers and node not in reached:
             raise ValueError(f"{node.target}, which it goes into, is called on something else too")
     return layers
-
-
-def _keeps_constant(node: fx.Node) -> bool:
-    return node.op in {"call_function", "call_method"} and node.target in _CALLS
 
 
 def _check_takes_constant(node: fx.Node, layer: nn.Module) -> None:
