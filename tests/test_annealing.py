@@ -145,9 +145,11 @@ def test_a_bad_argument_is_named_and_the_model_unchanged(changes, error, message
 
 
 @pytest.mark.parametrize("tool", [lambda model: BetaAnnealing(model, 1, 9, 3), harden])
-def test_a_model_without_softplus_is_refused(tool):
+def test_a_model_without_softplus_is_refused_and_so_is_no_model(tool):
     with pytest.raises(ValueError, match=exactly("no Softplus module found in this Sequential: ")):
         tool(network(nn.ReLU()))
+    with pytest.raises(TypeError, match=exactly("model must be a torch.nn.Module, got NoneType")):
+        tool(None)
 
 
 def test_a_learnable_beta_is_not_annealed():

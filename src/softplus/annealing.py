@@ -158,8 +158,10 @@ def activations(model: nn.Module, include: Patterns, exclude: Patterns) -> dict[
     """Return the Softplus modules that are activations, by name, subclasses among them.
 
     Raises:
+        TypeError: `model` is no module.
         ValueError: A pattern matches nothing, or there is no such module.
     """
+    arguments.check_model(model)
     found = {
         name: module
         for name, module in model.named_modules()

@@ -150,7 +150,7 @@ def _calling_relu(
 
 def _check_calls(found: list[Found]) -> None:
     """Raise if forward may call a function of this package."""
-    for each in (each for each in found if each.kind is Kind.SOURCE and each.reached):
+    for each in (each for each in found if each.kind is not Kind.MODULE and each.reached):
         if each.call.spelling.text.startswith("softplus."):
             raise ValueError(f"at site {each.site} {_CALLS}")
 
@@ -163,9 +163,10 @@ def _check_nothing_else(model: nn.Module, expected: set[nn.Module]) -> None:
         kind = type(module)
         for held in (*kind.__mro__, *vars(kind).values(), *vars(module).values()):
             if _is_ours(held):
-                what = held if isinstance(held, (type, FunctionType)) else type(held)
+                what: Any = held if isinstance(held, (type, FunctionType)) else type(held)
+                made = "a class made by convert" if what is classes.Recipe else what.__name__
                 raise ValueError(
-                    f"{name or 'the model'} uses {what.__name__} of this package, and harden "
+                    f"{name or 'the model'} uses {made} of this package, and harden "
                     "replaces modules of Softplus alone: give it a module in place of a function, "
                     "remove a parametrization (torch.nn.utils.parametrize.remove_parametrizations),"
                     " load a converted model's state_dict into the model that it was converted "
