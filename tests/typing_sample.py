@@ -75,6 +75,10 @@ def step(value: Tensor, rate: float = 0.1) -> Tensor:
 # The tools keep the type of what they are given.
 assert_type(convert(Net(), {"relu": Softplus(beta=10)}, include="a", exclude=["b"]), Net)
 assert_type(convert(model, {nn.ReLU: Softplus}, sample=(x,), tolerance=0.1), nn.Sequential)
+table = {nn.ReLU: Softplus}
+assert_type(convert(model, table), nn.Sequential)
+by_name = {"relu": Softplus()}
+assert_type(convert(model, by_name), nn.Sequential)
 assert_type(harden(Net(), x, exclude="head"), Net)
 assert_type([site.line for site in find_sites(model)], list[int | None])
 assert_type(step(x, rate=0.2), Tensor)

@@ -67,7 +67,7 @@ class Conversion:
 
 def convert(
     model: _Model,
-    replacements: Mapping[str | type[nn.Module], Replacement],
+    replacements: Mapping[Any, Replacement],  # invariant in its keys, so of any type
     *misplaced: Never,
     inplace: bool = False,
     include: Patterns = None,
@@ -164,7 +164,7 @@ def convert(
     return target
 
 
-def _values(replacements: Mapping[str | type[nn.Module], Replacement]) -> dict[str, Replacement]:
+def _values(replacements: Mapping[Any, Replacement]) -> dict[str, Replacement]:
     """Return the replacements by family, checked."""
     if not isinstance(replacements, Mapping) or not replacements:
         raise TypeError(
