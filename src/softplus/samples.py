@@ -76,7 +76,7 @@ def largest_difference(first: Any, second: Any) -> float | None:
 
 def difference(first: Tensor, second: Tensor) -> float:
     """Return the largest difference between the elements of two tensors, as the above has it."""
-    one, other = first.detach().double().cpu(), second.detach().double().cpu()
+    one, other = first.detach().cpu().double(), second.detach().cpu().double()
     same = (one == other) | (one.isnan() & other.isnan())
     sizes = (one - other).abs().masked_fill(same, 0.0)
     return float(sizes.max()) if sizes.numel() else 0.0
