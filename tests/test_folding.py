@@ -131,6 +131,17 @@ class Twice(nn.Module):
         return self.layer(self.act(self.layer(x)))
 
 
+class Reading(nn.Module):
+    """The bias that would take the shift is read by itself too."""
+
+    def __init__(self, shift, beta=100.0):
+        super().__init__()
+        self.act, self.layer = ShiftedSoftplus(beta, shift), nn.Linear(6, 6)
+
+    def forward(self, x):
+        return self.layer(self.act(x)) + self.layer.bias
+
+
 class Transposed(nn.Module):
     """`x.T` and `x.shape` are the same kind of node: only one reads no value."""
 
@@ -188,8 +199,9 @@ UNFOLDABLE = {
         "it goes into output (output)",
     ),
     "branch": (Branching, (4, 6), "torch.fx, which shows where it goes, meets no call of it"),
-    "same layer": (Twice, (4, 6), "layer, which it goes into, is called on something else too"),
+    "same layer": (Twice, (4, 6), "layer, which it goes into, is used on something else too"),
     "in place": (Overwriting, (4, 6), "it works in place, and what it writes over is used else"),
+    "bias": (Reading, (4, 6), "layer.bias, which it goes into, is used on something else too"),
     "transposed": (Transposed, (4, 6), "it goes into <built-in function getattr>"),
     "zero padding": (padded, (4, 1, 9), "the zeros with which after pads its input (padding=(1,))"),
     "subclass": (of_its_own, (4, 6), "it goes into <built-in function linear>"),

@@ -79,7 +79,7 @@ def _layers_fed_by(module: nn.Module, calls: dict[fx.Node, nn.Module | None]) ->
     layers = {calls[user] for user in reached}
     for node, called in calls.items():
         if called in layers and node not in reached:
-            raise ValueError(f"{node.target}, which it goes into, is called on something else too")
+            raise ValueError(f"{node.target}, which it goes into, is used on something else too")
     return layers
 
 

@@ -22,7 +22,7 @@ class _Tracer(fx.Tracer):
 
 
 def calls(model: nn.Module) -> dict[fx.Node, Any]:
-    """Return the nodes of a model's graph, each with the module that it calls, if any.
+    """Return the nodes of a model's graph, each with the module that it calls or reads, if any.
 
     Raises:
         TypeError: `model` is no module.
@@ -38,7 +38,11 @@ def calls(model: nn.Module) -> dict[fx.Node, Any]:
             f"the calls of {type(model).__name__} cannot be traced: pass a part of it whose "
             f"forward pass does not depend on values ({error})"
         ) from error
-    return {node: called[str(node.target)] if node.op == "call_module" else None for node in nodes}
+    paths = {
+        "call_module": lambda node: node.target,
+        "get_attr": lambda node: node.target.rpartition(".")[0],
+    }
+    return {node: called[paths[node.op](node)] if node.op in paths else None for node in nodes}
 
 
 def reads_no_data(node: fx.Node) -> bool:

@@ -84,6 +84,21 @@ def test_the_default_of_a_parameter_has_an_obstacle():
     assert same(converted(x, first, last=last), model.second(softplus(y, 10)))
 
 
+def test_a_call_whose_place_is_not_fixed_has_an_obstacle():
+    class Model(Linears):
+        def forward(self, x, flag=False):
+            F.relu(x, inplace=flag)
+            return self.second(F.relu(x, inplace=self.training))
+
+    unknown, known = find_sites(Model())
+    assert unknown.obstacle == "whether it works in place is not fixed: write True or False"
+    assert known.obstacle is None
+    with pytest.raises(
+        ValueError, match=r"site 'relu' \(F.relu, .*\) cannot be replaced: whether it"
+    ):
+        convert(Model(), TEN)
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_scripted_function_has_an_obstacle():
     scripted = torch.jit.script(scriptable)

@@ -174,11 +174,12 @@ class _Reader(ast.NodeVisitor):
     def _add(self, node: ast.expr, call: Call, input: str, line: int | None) -> None:
         key = None
         if self._method:
-            line_of_end = (node.end_lineno or 0) - self._definition.lineno
-            column, text = node.end_col_offset or 0, ast.unparse(node)
-            key = Key(self._method, line_of_end, column, text, call.spelling.family, input)
-        place = Place(self._file, line or 0)
-        self.calls.append((call, place, key, None if key else _OUTSIDE))
+            end = (node.end_lineno or 0) - self._definition.lineno, node.end_col_offset or 0
+            key = Key(self._method, *end, ast.unparse(node), call.spelling.family, input)
+        obstacle = None if key else _OUTSIDE
+        if isinstance(call.options.get("inplace"), ast.AST):
+            key, obstacle = None, "whether it works in place is not fixed: write True or False"
+        self.calls.append((call, Place(self._file, line or 0), key, obstacle))
 
     def _call(self, node: ast.Call) -> Call | None:
         """Return what a call computes, None if it is no activation or cannot be told."""

@@ -11,8 +11,6 @@ from softplus import functional
 from softplus.conversion.sites import Found, Kind
 from softplus.rewriting import classes, methods
 
-_SET_STATE = nn.Module.__setstate__
-
 Replacement = nn.Module | type[nn.Module]
 
 
@@ -99,7 +97,7 @@ def install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[C
             _put(changes, owner, found, module)
             if found.key is not None:
                 calls.setdefault(owner, []).append((found.key, found.attribute))
-            elif found.kind is Kind.HELD and type(owner).__setstate__ is not _SET_STATE:
+            elif found.kind is Kind.HELD and type(owner).__setstate__ is not nn.Module.__setstate__:
                 held.setdefault(owner, []).append(found.attribute)
         for owner in calls | held:
             recipe = classes.recipe(type(owner))

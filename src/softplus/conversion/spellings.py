@@ -16,8 +16,7 @@ FAMILIES: dict[str, type[nn.Module]] = {
     "softplus": nn.Softplus,
     "shifted_softplus": modules.ShiftedSoftplus,
 }
-# Of 304 clamps at zero in 608 models of torchvision, timm and transformers none is an activation:
-# they bound box overlaps, sampling coordinates, paddings and durations.
+# Of 304 clamps at zero in 608 models none is an activation: they bound overlaps and durations.
 _CLAMP = "a clamp at zero is seldom an activation"
 
 
@@ -141,7 +140,7 @@ def read_member(member: object) -> Call | None:
     """Return what a module, or a function kept as an attribute, computes; None if no activation."""
     if isinstance(member, nn.Module):
         known = _MODULES.get(getattr(type(member), "forward", None))  # TorchScript's has none
-        if known is None:
+        if known is None or "forward" in vars(member):
             return None
         names = (*known.parameters[1:], *known.requires, "inplace")
         return _call(
@@ -177,5 +176,7 @@ def _call(known: Spelling, bound: dict[str, Any]) -> Call | None:
         found = bound.get(name)
         if found is not value and not (isinstance(found, (int, float)) and found == value):
             return None
-    inplace = bound.pop("inplace", False) is True or known.inplace
-    return Call(known, bound.pop("input", None), inplace, bound)
+    inplace = bound.get("inplace", False)
+    if isinstance(inplace, int):  # else an expression
+        bound.pop("inplace", None)
+    return Call(known, bound.pop("input", None), inplace is True or known.inplace, bound)
