@@ -1,5 +1,6 @@
 """Hardening: an exact ReLU at the end, nothing of this package left, and clear refusals."""
 
+import copy
 import itertools
 import pickle
 import subprocess
@@ -376,6 +377,17 @@ def test_a_converted_model_hardens_to_the_one_that_it_was():
     assert 0 < hardened.difference < 1e-4
     assert not hasattr(hardened, "conversion")
     assert pickle.loads(pickle.dumps(hardened)).state_dict().keys() == model.state_dict().keys()  # noqa: S301 -- our own bytes
+
+
+def test_a_converted_layer_that_keeps_its_softplus_stays_converted():
+    layer = nn.TransformerDecoderLayer(8, 2, 16)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.ModuleList([layer]))
+    converted = convert(model, {"relu": Softplus(50)})
+    kept = harden(converted, exclude="2.0")
+    assert type(copy.deepcopy(kept)[2][0].activation) is Softplus
+    with pytest.raises(ValueError, match="of this package"):
+        harden(converted, exclude="2.0.activation")
+    assert type(copy.deepcopy(harden(converted))[2][0]) is nn.TransformerDecoderLayer
 
 
 def test_a_converted_model_whose_own_code_calls_softplus_is_refused():

@@ -30,8 +30,9 @@ class Recipe:
         return Recipe(self.original, (*self.calls, *calls), (*self.held, *held))
 
     def activations(self, module: nn.Module) -> list[nn.Module]:
-        """Return what stands in a converted module for the calls of its original."""
-        return [module.get_submodule(name) for _, name in self.calls]
+        """Return what stands in a converted module for what its original called and held."""
+        names = (*(name for _, name in self.calls), *self.held)
+        return [module.get_submodule(name) for name in names]
 
     def is_of(self, family: str) -> bool:
         """Whether the expressions that are replaced are all of one family."""
