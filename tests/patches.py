@@ -8,9 +8,6 @@ from torch.nn import functional
 
 import references
 from softplus import patch
-from softplus.ops import cpu
-
-SETS = cpu.available()
 
 # Every operator that PyTorch has a CPU kernel for.
 OPERATORS = [
@@ -64,12 +61,3 @@ def in_force():
     """Run the test under a patch."""
     with patch():
         yield
-
-
-@pytest.fixture(params=SETS)
-def isa(request):
-    """Run the test on one instruction set, and put the chosen one back."""
-    before = cpu.instruction_set()
-    cpu.use(request.param)
-    yield request.param
-    cpu.use(before)

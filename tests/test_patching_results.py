@@ -12,8 +12,9 @@ from torch.nn import functional
 import references
 import softplus
 from calls import normal
+from instruction_sets import isa  # noqa: F401 -- a fixture
 from marks import each_dtype, with_kernels
-from patches import in_force, isa, nothing_stays  # noqa: F401 -- fixtures
+from patches import in_force, nothing_stays  # noqa: F401 -- fixtures
 from softplus import patch
 
 values = partial(normal, scale=6.0)

@@ -4,9 +4,7 @@ A search of all float32 numbers (beta = 1) or of millions of points found the po
 the instruction set named with it.
 """
 
-import contextlib
 import importlib
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -14,10 +12,9 @@ from torch import Tensor
 
 import references
 from cpp_build import ROOT
-from instruction_sets import SETS, each_half, each_isa
+from instruction_sets import SETS, each_half, each_isa, running
 from marks import with_kernels
 from softplus import inverse_softplus, patch, shifted_softplus, softplus
-from softplus.ops import cpu
 from ulp import all_halves, exact, worst
 
 pytestmark = with_kernels
@@ -65,17 +62,6 @@ POINTS = {
 }
 ANY_BETA = [0.1, -3.3, 57.0]
 HALF_BETAS = [0.1, 0.3, 0.7, 3.0, -10.0, 100.0]
-
-
-@contextlib.contextmanager
-def running(isa: str) -> Iterator[None]:
-    """Run on an instruction set, and put the chosen one back."""
-    before = cpu.instruction_set()
-    cpu.use(isa)
-    try:
-        yield
-    finally:
-        cpu.use(before)
 
 
 def backward(saved: Tensor, beta: float, *, of_output: bool) -> Tensor:
