@@ -132,6 +132,12 @@ def test_refused_types_of_shift(shift):
         shifted_softplus(torch.ones(2), 1, shift)
 
 
+def test_a_module_takes_no_tensor_as_shift():
+    message = "shift must be a number or None (ln2/beta), got Tensor tensor(0.5000)"
+    with pytest.raises(TypeError, match=exactly(message)):
+        ShiftedSoftplus(1, torch.tensor(0.5))
+
+
 @pytest.mark.parametrize("shift", [math.nan, math.inf, -math.inf])
 def test_refused_values_of_shift(shift):
     message = f"shift must be finite, or None (ln2/beta), got {shift}"

@@ -186,14 +186,14 @@ def check_shift(shift: float | Tensor | None, input: Tensor) -> None:
     if isinstance(shift, Tensor):
         check_broadcasts("shift", shift, input)
     else:
-        check_scalar_shift(shift)
+        check_scalar_shift(shift, "a number, a torch.Tensor or None (ln2/beta)")
 
 
-def check_scalar_shift(shift: float | None) -> None:
+def check_scalar_shift(shift: float | None, allowed: str = "a number or None (ln2/beta)") -> None:
     """Raise unless `shift` is a finite number or None."""
     if shift is None:
         return
-    check_number("shift", shift, "a number, a torch.Tensor or None (ln2/beta)")
+    check_number("shift", shift, allowed)
     if not abs(shift) <= torch.finfo(torch.float64).max:
         raise ValueError(f"shift must be finite, or None (ln2/beta), got {shift}")
 
