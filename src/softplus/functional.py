@@ -1,8 +1,9 @@
 """Softplus and its relatives as functions, drop-in beside `torch.nn.functional`.
 
-A plain eager call on a CPU tensor goes to the kernels at once. Any other has its arguments checked
-and goes to `softplus.ops.dispatch`; a tensor subclass or a tracer that overrides torch functions
-(`fx.symbolic_trace`, for one) sees the whole function as one call.
+A plain eager call goes to the kernels at once, or on another device than the CPU to PyTorch's own
+softplus. Any other has its arguments checked and goes to `softplus.ops.dispatch`; a tensor subclass
+or a tracer that overrides torch functions (`fx.symbolic_trace`, for one) sees the whole function as
+one call.
 """
 
 from collections.abc import Callable
@@ -53,9 +54,9 @@ def softplus(
             neither a number nor, for `beta`, such a tensor.
         ValueError: A number `beta` is zero, NaN or infinite, `threshold` is NaN, `beta` does not
             broadcast, or both `inplace` and `out` are given.
-        RuntimeError: The result cannot be written where `inplace` or `out` want it, which is then
-            unchanged: a leaf that requires grad, memory whose elements overlap, a shape, dtype or
-            device that does not fit.
+        RuntimeError: The result cannot be written over `input` or into `out`: a leaf that requires
+            grad, memory whose elements overlap, a shape, dtype or device that does not fit. That
+            tensor is then unchanged.
 
     Source: Dugas et al., Incorporating Second-Order Functional Knowledge for Better Option
     Pricing, NIPS 2000.

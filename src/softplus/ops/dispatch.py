@@ -1,4 +1,4 @@
-"""What runs where a call is no plain eager one: an operator node, PyTorch's own, the definition."""
+"""What runs where the C++ entry leaves a call: an operator node, PyTorch's own, the definition."""
 
 import torch
 from torch import Tensor

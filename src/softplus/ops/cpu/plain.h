@@ -1,4 +1,4 @@
-// What a plain eager call is: the kernels serve it, and anything else is for the definition.
+// What a plain tensor and a plain eager call are; any other call is for ops/dispatch.py.
 #pragma once
 
 #include <ATen/PythonTorchFunctionTLS.h>
