@@ -1,9 +1,9 @@
 """Times the function beside ReLU and PyTorch's Softplus, eager and compiled."""
 
-import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
@@ -149,7 +149,7 @@ def _measure(settings: Settings, direction: str, dtype: str, size: int, threads:
             calls[f"compiled {name}"] = _call(direction, name, compiled, tensors)
     context = torch.enable_grad if direction == RECORDED else torch.no_grad
     times = timing.interleaved(calls, settings.rounds, settings.visit, context)
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    medians = {name: median(seconds) for name, seconds in times.items()}
     return Case(
         direction,
         dtype,

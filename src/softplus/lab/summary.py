@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from softplus.lab.measures import DEAD_BELOW, DORMANT_AT
 from softplus.lab.statistics import Interval, Verdict, mean_interval, median_interval
 from softplus.lab.study import Arm, Results
 from softplus.lab.tasks import Task
@@ -232,8 +233,16 @@ _GRADIENT: list[_Line] = [
     ("Gradients zero or subnormal", "share of |f'(x)| below 1.2e-38", _share("underflow")),
 ]
 _UNITS: list[_Line] = [
-    ("Dead units", "|f'(x)| < 0.001 on every example of the whole data set", _share("dead")),
-    ("Dormant units", "mean |output| at most 2.5% of the layer's mean", _share("dormant")),
+    (
+        "Dead units",
+        f"|f'(x)| < {DEAD_BELOW:g} on every example of the whole data set",
+        _share("dead"),
+    ),
+    (
+        "Dormant units",
+        f"mean |output| at most {DORMANT_AT:.1%} of the layer's mean",
+        _share("dormant"),
+    ),
     ("Sparsity", "share of outputs that are exactly 0", _share("sparsity")),
 ]
 
