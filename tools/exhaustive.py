@@ -1,14 +1,14 @@
 """Runs all 2^32 float32 inputs through every instruction set's kernels and prints the errors in ULP.
 
 The reference is exp and log1p in float64, whose own error is below 1e-8 ULP of a float32. Inputs
-whose exact result is below 2^-126 must give 0, NaN must give NaN: `wrong` counts those that do not. Fails where an error is larger than
-the one stated in `ops/cpu/maths.h`.
+whose exact result is below 2^-126 must give 0, NaN must give NaN: `wrong` counts those that do not.
+Fails where an error is larger than the one stated in `ops/cpu/maths.h`.
 """
 
 import time
 
 import torch
-from stated import largest_errors
+from stated_errors import largest_errors
 from torch import Tensor
 
 from softplus import softplus

@@ -1,7 +1,7 @@
 // The maths of every kernel, once for all types and instruction sets: Softplus, its derivatives,
 // its shifted form and its inverse, on one vector. The largest errors above the functions are those
 // of finished results on the worst instruction set: for float32 and beta = 1 of all inputs, for the
-// others of some ten million; tests/ops/cpu/test_errors.py knows where they are.
+// others of some ten million; tests/ops/cpu/test_largest_errors.py knows where they are.
 //
 #pragma once
 

@@ -97,7 +97,7 @@ def stated() -> dict[tuple[str, str, str], float]:
     """Return the errors that maths.h states."""
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(ROOT / "tools")
-        return importlib.import_module("stated").largest_errors()
+        return importlib.import_module("stated_errors").largest_errors()
 
 
 STATED = stated()
