@@ -93,6 +93,13 @@ def test_imports_go_downward_only(name):
     assert not upward, f"{name} imports {sorted(upward)} from above"
 
 
+def test_the_architecture_page_draws_these_layers():
+    page = (SOURCE.parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    lines = page.split("```")[1].strip().splitlines()
+    drawn = [set(re.findall(r"(\w+)(?:\.py|/)", line[:52])) for line in lines]
+    assert drawn[::-1] == LAYERS
+
+
 def test_imports_form_no_cycle():
     """Within a layer too; functional, for one, may not import modules."""
     remaining = {name: inner_imports(name) & MODULES.keys() for name in MODULES}
