@@ -144,12 +144,7 @@ class BetaAnnealing:
 def _check_schedule(start: float, end: float, steps: int, schedule: str) -> None:
     for name, beta in (("start", start), ("end", end)):
         arguments.check_positive_beta(beta, name)
-    if not isinstance(steps, int):
-        raise TypeError(
-            f"steps must be a whole number of 1 or more, got {type(steps).__name__} {steps!r}"
-        )
-    if steps < 1:
-        raise ValueError(f"steps must be a whole number of 1 or more, got {steps}")
+    arguments.check_steps(steps)
     if schedule not in _SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(_SCHEDULES)}, got {schedule!r}")
 

@@ -213,6 +213,34 @@ def check_positive_floor(floor: float | None) -> None:
         )
 
 
+def check_tolerance(tolerance: float) -> None:
+    """Raise unless `tolerance` is positive and finite."""
+    check_number("tolerance", tolerance)
+    if not 0 < tolerance < math.inf:
+        raise ValueError(f"tolerance must be a positive finite number, got {tolerance}")
+
+
+def check_variance(q: float) -> None:
+    """Raise unless `q` is a variance of pre-activations that float32 holds."""
+    check_number("q", q)
+    limits = torch.finfo(torch.float32)
+    if not limits.tiny <= q <= limits.max:
+        raise ValueError(
+            "q is the variance of the pre-activations and must be a positive number within the "
+            f"normal range of float32 ({limits.tiny:.1e} to {limits.max:.1e}), got {q}"
+        )
+
+
+def check_steps(steps: int) -> None:
+    """Raise unless `steps` is a whole number of 1 or more."""
+    if not isinstance(steps, int):
+        raise TypeError(
+            f"steps must be a whole number of 1 or more, got {type(steps).__name__} {steps!r}"
+        )
+    if steps < 1:
+        raise ValueError(f"steps must be a whole number of 1 or more, got {steps}")
+
+
 # Modules
 
 

@@ -143,8 +143,8 @@ def _calling_relu(
     return {
         module: made
         for module, made in recipes.items()
-        if made.original is not type(module) and made.is_of("relu")
-        if replacements.keys() >= set(made.activations(module))
+        if made.original is not type(module) and made.is_all("relu")
+        if replacements.keys() >= set(made.submodules(module))
     }
 
 
@@ -194,6 +194,7 @@ class _NoCalls(TorchFunctionMode):
 
 
 def _difference(model: nn.Module, hardened: nn.Module, sample: Any, excluded: Selection) -> Any:
-    before, trial = samples.run(samples.trial(model), sample), samples.trial(hardened)
-    with _NoCalls(matched(trial, excluded)):
-        return samples.largest_difference(before, samples.run(trial, sample))
+    before = samples.run(samples.evaluation_copy(model), sample)
+    copied = samples.evaluation_copy(hardened)
+    with _NoCalls(matched(copied, excluded)):
+        return samples.largest_difference(before, samples.run(copied, sample))

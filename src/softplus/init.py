@@ -171,13 +171,7 @@ def looks_linear_(model: _Model, beta: float = 1.0, q: float | None = None) -> _
 def _deviation(beta: float, q: float) -> float:
     """Return the standard deviation of beta·x for x of variance q, having checked both."""
     arguments.check_scalar_beta(beta)
-    arguments.check_number("q", q)
-    limits = torch.finfo(torch.float32)
-    if not limits.tiny <= q <= limits.max:
-        raise ValueError(
-            "q is the variance of the pre-activations and must be a positive number within the "
-            f"normal range of float32 ({limits.tiny:.1e} to {limits.max:.1e}), got {q}"
-        )
+    arguments.check_variance(q)
     return abs(beta) * math.sqrt(q)
 
 

@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 _T = TypeVar("_T")
 
 
-def trial(model: nn.Module) -> nn.Module:
-    """Return the copy of a model that samples may run through, in evaluation mode."""
+def evaluation_copy(model: nn.Module) -> nn.Module:
+    """Return a copy of a model that samples may run through, in evaluation mode."""
     return copied(model).eval()
 
 

@@ -26,7 +26,7 @@ _ROUNDING_SHARE = 1e-3
 _RUNS = 10
 
 
-def of(modules: Modules) -> dict[str, float | list[float]]:
+def present_betas(modules: Modules) -> dict[str, float | list[float]]:
     """Return the beta of each module that has one; of a learnable one, its present value."""
     found: dict[str, float | list[float]] = {}
     for name, module in modules.items():

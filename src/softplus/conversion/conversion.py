@@ -10,7 +10,7 @@ from torch import nn
 from softplus import arguments, samples
 from softplus.conversion import betas, counting, finding, spellings
 from softplus.conversion.measuring import Measured, measure
-from softplus.conversion.replacements import Change, Replacement, put, undo
+from softplus.conversion.replacements import Change, Replacement, install, undo
 from softplus.conversion.selection import Patterns, select
 from softplus.conversion.sites import Found, Kind, Site
 from softplus.modules import ShiftedSoftplus, Softplus
@@ -142,18 +142,18 @@ def convert(
 
     measured: Measured = {}, {}, None, []
     if sample is not None:
-        trial = samples.trial(model)
-        modules, _ = put(trial, chosen, values, keep_inplace=keep_inplace)
+        copied = samples.evaluation_copy(model)
+        modules, _ = install(copied, chosen, values, keep_inplace=keep_inplace)
         others = [each for each in found if each not in chosen]
-        measured = measure(model, trial, modules, sample, tolerance, chosen=chosen, others=others)
+        measured = measure(model, copied, modules, sample, tolerance, chosen=chosen, others=others)
     chosen_betas, differences, difference, remaining = measured
     target = model if inplace else samples.copied(model)
-    modules, changes = put(target, chosen, values, keep_inplace=keep_inplace)
+    modules, changes = install(target, chosen, values, keep_inplace=keep_inplace)
     for name, beta in chosen_betas.items():
         betas.set_beta(modules[name], beta)
     vars(target)["conversion"] = Conversion(
         sites=tuple(each.site for each in chosen),
-        betas=betas.of(modules),
+        betas=betas.present_betas(modules),
         differences=differences,
         difference=difference,
         left=(*left, *remaining),
@@ -207,9 +207,7 @@ def _values(replacements: Mapping[Any, Replacement]) -> dict[str, Replacement]:
 def _check_tolerance(tolerance: float | None, sample: Any, values: Mapping[str, Any]) -> None:
     if tolerance is None:
         return
-    arguments.check_number("tolerance", tolerance)
-    if not 0 < tolerance < math.inf:
-        raise ValueError(f"tolerance must be a positive finite number, got {tolerance}")
+    arguments.check_tolerance(tolerance)
     if sample is None:
         raise ValueError(
             "tolerance needs a sample to measure on: pass sample=, or take the beta "
@@ -233,10 +231,11 @@ def _nothing_found(model: nn.Module, family: str, left: list[Site], sample: Any)
     else:
         seen = counting.remaining(model, sample, [family])
         advice = f"On the sample it computes: {_some(seen) or 'none'}"
+    looked_for = ", ".join(spellings.texts(family))
     return (
-        f"no {family} to replace was found in {type(model).__name__}; looked for "
-        f"{', '.join(spellings.of(family))}, as modules, as function attributes and in the source "
-        f"of its classes. {hints and f'Left, for include to name: {hints}. '}{advice}"
+        f"no {family} to replace was found in {type(model).__name__}; looked for {looked_for}, as "
+        "modules, as function attributes and in the source of its classes. "
+        f"{hints and f'Left, for include to name: {hints}. '}{advice}"
     )
 
 

@@ -61,10 +61,10 @@ def remaining(
 
     Clamps come last. What the replaced sites have now may compute what it likes.
     """
-    trial = samples.trial(model)
+    copied = samples.evaluation_copy(model)
     with _Counter() as counter:
-        samples.run(trial, sample)
-    paths = {module: path for path, module in trial.named_modules()}
+        samples.run(copied, sample)
+    paths = {module: path for path, module in copied.named_modules()}
     names = {each.name for each in replaced}
     sites: dict[Site, None] = {}
     for kind, operator, modules, places in counter.counted:

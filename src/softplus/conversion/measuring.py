@@ -19,7 +19,7 @@ Measured = tuple[dict[str, float], dict[str, float], float | None, list[Site]]
 
 def measure(
     model: nn.Module,
-    trial: nn.Module,
+    copied: nn.Module,
     modules: betas.Modules,
     sample: Any,
     tolerance: float | None,
@@ -28,11 +28,11 @@ def measure(
     others: list[Found],
 ) -> Measured:
     """Run a model and a copy, which has the modules at the chosen sites, on a sample."""
-    before = samples.run(samples.trial(model), sample)
-    chosen_betas = {} if tolerance is None else betas.choose(trial, modules, sample, tolerance)
-    after, differences = _compare(trial, modules, _originals(model, chosen), sample)
+    before = samples.run(samples.evaluation_copy(model), sample)
+    chosen_betas = {} if tolerance is None else betas.choose(copied, modules, sample, tolerance)
+    after, differences = _compare(copied, modules, _originals(model, chosen), sample)
     families = {each.family for each in chosen}
-    left = counting.remaining(trial, sample, families, replaced=chosen, known=others)
+    left = counting.remaining(copied, sample, families, replaced=chosen, known=others)
     return chosen_betas, differences, samples.largest_difference(before, after), left
 
 

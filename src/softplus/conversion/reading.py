@@ -35,7 +35,7 @@ def calls(path: str, owner: nn.Module, cls: type) -> list[Found]:
     reached = methods.reached_methods(cls)
     ways = [
         (function, name in reached, methods.method_name(cls, base, function))
-        for base, name, function in methods.of(cls)
+        for base, name, function in methods.own_methods(cls)
     ]
     held = [(value, True, "") for value in vars(owner).values() if functions.is_users(value)]
     found: dict[FunctionType, list[Found]] = {

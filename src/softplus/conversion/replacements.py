@@ -36,7 +36,7 @@ class Change(NamedTuple):
     before: tuple[Any, ...]
 
 
-def put(
+def install(
     model: nn.Module, chosen: list[Found], values: Mapping[str, Replacement], *, keep_inplace: bool
 ) -> tuple[dict[str, nn.Module], list[Change]]:
     """Put a module to each site, by the values of the families; return them and what changed."""
@@ -44,7 +44,7 @@ def put(
         each.name: build(values[each.family], each, model, keep_inplace=keep_inplace)
         for each in chosen
     }
-    return modules, install(model, [(each, modules[each.name]) for each in chosen])
+    return modules, _install(model, [(each, modules[each.name]) for each in chosen])
 
 
 def build(
@@ -82,7 +82,7 @@ def take_hooks(module: nn.Module, original: nn.Module) -> None:
     vars(module).update(hooks)
 
 
-def install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[Change]:
+def _install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[Change]:
     """Put modules to the sites of a model and return what that changed.
 
     Raises:
@@ -94,7 +94,7 @@ def install(model: nn.Module, plan: Iterable[tuple[Found, nn.Module]]) -> list[C
     try:
         for found, module in plan:
             owner = model.get_submodule(found.owner)
-            _put(changes, owner, found, module)
+            _register(changes, owner, found, module)
             if found.key is not None:
                 calls.setdefault(owner, []).append((found.key, found.attribute))
             elif found.kind is Kind.HELD and type(owner).__setstate__ is not nn.Module.__setstate__:
@@ -128,7 +128,7 @@ def undo(changes: list[Change]) -> None:
             del _members(module, where)[key]
 
 
-def _put(changes: list[Change], owner: nn.Module, found: Found, module: nn.Module) -> None:
+def _register(changes: list[Change], owner: nn.Module, found: Found, module: nn.Module) -> None:
     attributes = vars(owner)
     if found.kind is Kind.MODULE:
         registered = found.attribute not in attributes

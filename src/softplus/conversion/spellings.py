@@ -156,7 +156,7 @@ def is_module_of(cls: object) -> bool:
     return isinstance(cls, type) and getattr(cls, "forward", None) in _MODULES
 
 
-def of(family: str) -> list[str]:
+def texts(family: str) -> list[str]:
     """Return the spellings of a family that are replaced by default, those in place left out."""
     known = [*_MODULES.values(), *_FUNCTIONS.values()]
     return [

@@ -29,14 +29,14 @@ class Recipe:
         """Return the recipe with more of either."""
         return Recipe(self.original, (*self.calls, *calls), (*self.held, *held))
 
-    def activations(self, module: nn.Module) -> list[nn.Module]:
+    def submodules(self, module: nn.Module) -> list[nn.Module]:
         """Return what stands in a converted module for what its original called and held."""
         names = (*(name for _, name in self.calls), *self.held)
         return [module.get_submodule(name) for name in names]
 
-    def is_of(self, family: str) -> bool:
-        """Whether the expressions that are replaced are all of one family."""
-        return all(key.family == family for key, _ in self.calls)
+    def is_all(self, label: str) -> bool:
+        """Whether the expressions that are replaced have all the same label."""
+        return all(key.label == label for key, _ in self.calls)
 
     def undo(self, module: nn.Module) -> None:
         """Give a converted module its own class back, whose code calls for itself."""

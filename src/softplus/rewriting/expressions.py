@@ -13,22 +13,23 @@ from softplus.rewriting import functions, methods
 
 
 class Key(NamedTuple):
-    """Which expression of a class computes an activation.
+    """Which expression of a class gives way.
 
-    The method that holds it; where it ends, from the line of the `def`; its text; the family; and
-    where its input stands: "argument", "self" of a method's call, or "" where nothing is called.
+    The method that holds it; where it ends, from the line of the `def`; its text; a label of the
+    caller's; and where the submodule's input stands: in an "argument", in the "self" of a method's
+    call, or nowhere ("") where the expression is no call.
     """
 
     method: str
     line: int
     column: int
     text: str
-    family: str
+    label: str
     input: str
 
 
 def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str, FunctionType]]:
-    """Return the methods of a class that call an attribute of self in place of an activation.
+    """Return the methods of a class that call attributes of self in place of expressions.
 
     Each comes with its name and the class whose method it stands in for.
 
@@ -36,7 +37,7 @@ def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str,
         UnreadableError, KeyError: There is no such method or expression any more.
     """
     missing, found = set(attributes), []
-    for base, name, function in methods.of(cls):
+    for base, name, function in methods.own_methods(cls):
         inner = functions.innermost(function)
         method = methods.method_name(cls, base, function)
         here = {key: attribute for key, attribute in attributes.items() if key.method == method}
@@ -51,7 +52,7 @@ def rewritten(cls: type, attributes: Mapping[Key, str]) -> list[tuple[type, str,
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Has the definition of a method call attributes of self in place of activations."""
+    """Has the definition of a method call attributes of self in place of expressions."""
 
     def __init__(self, function: FunctionType, attributes: Mapping[Key, str]) -> None:
         self.done: set[Key] = set()

@@ -19,7 +19,7 @@ class Place(NamedTuple):
     line: int
 
 
-def of(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
+def own_methods(cls: type) -> Iterator[tuple[type, str, FunctionType]]:
     """Yield each function of the user's that runs as a method or property, and where it is held.
 
     An overridden one runs only where super() leads to it. What a library hangs on nn.Module itself
@@ -67,7 +67,7 @@ def reached_methods(cls: type) -> set[str]:
 
 def _names_by_method(cls: type) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for _, name, function in of(cls):
+    for _, name, function in own_methods(cls):
         used = functions.Scope(functions.innermost(function)).names
         found.setdefault(name, set()).update(used)
     return found
