@@ -20,9 +20,9 @@ def sample(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def names(model: nn.Module, *inputs) -> list[str]:
+def names(model: nn.Module) -> list[str]:
     """Return the names of the sites of a model."""
-    return [site.name for site in find_sites(model, *inputs)]
+    return [site.name for site in find_sites(model)]
 
 
 def typed(source: str) -> type[nn.Module]:
