@@ -8,7 +8,7 @@ namespace softplus {
 namespace {
 
 constexpr int REGISTER = 16;  // bytes
-constexpr int LOOKUP = 16;    // floats in a table of `lookup`
+constexpr int LOOKUP = 16;  // floats in a table of `lookup`
 
 using Floats = Register<float, REGISTER>::type;
 using Doubles = Register<double, REGISTER>::type;
