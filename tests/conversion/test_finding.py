@@ -310,3 +310,31 @@ def test_an_attribute_hides_a_submodule_of_its_name():
     assert same(copy.deepcopy(converted)(x, x), expected)
     model.train().conversion.revert()
     assert state_of(model) == before
+
+
+def test_no_code_of_what_a_model_holds_is_run():
+    class Shy:
+        """A configuration that answers no question, as one of transformers does for some."""
+
+        __slots__ = ("unset",)
+        relu = property(lambda _: 1 / 0)
+
+        def __getattribute__(self, name):
+            if name.startswith("__"):
+                return super().__getattribute__(name)
+            raise RuntimeError(name)
+
+    class Model(Linears):
+        def __init__(self):
+            super().__init__()
+            self.settings = Shy()
+
+        @property
+        def relu(self):
+            raise RuntimeError
+
+        def forward(self, x):
+            return self.settings.relu(F.relu(self.first(x)))
+
+    (site,) = find_sites(Model())
+    assert (site.name, site.spelling) == ("relu_1", "F.relu")

@@ -12,7 +12,7 @@ from softplus import arguments
 from softplus.conversion import reading, spellings
 from softplus.conversion.sites import Found, Kind, Site
 from softplus.conversion.spellings import TORCHSCRIPT, Call, Spelling
-from softplus.rewriting import classes, methods
+from softplus.rewriting import classes, holders, methods
 from softplus.rewriting.methods import Place
 
 
@@ -109,7 +109,7 @@ def _free_name(owner: nn.Module, call: Found, found: list[Found]) -> str:
     taken = {each.attribute for each in found if each.owner == call.owner}
     name = call.call.spelling.name
     names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
-    return next(name for name in names if name not in taken and not hasattr(owner, name))
+    return next(name for name in names if name not in taken and not holders.has(owner, name))
 
 
 def _opaque(path: str, owner: nn.Module) -> Iterator[Found]:

@@ -115,7 +115,7 @@ def _named(owner: nn.Module, function: FunctionType) -> Iterator[_Seen]:
     for name in sorted(scope.names):
         call = spellings.read(scope[name], [None], {})
         known = spellings.NAMES.get(name) if call is None else call.spelling
-        if known is not None and known.left is None and not hasattr(owner, name):
+        if known is not None and known.left is None and not holders.has(owner, name):
             yield Call(replace(known, text=name)), _start(function), None, _UNREADABLE
 
 

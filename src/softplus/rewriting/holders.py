@@ -1,8 +1,8 @@
-"""What a holder of things, such as a list or a configuration, has under a name or an index."""
+"""What a holder of things has, such as a list or a configuration; none of its code runs for that."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from types import ModuleType
+from contextlib import suppress
+from types import MemberDescriptorType, ModuleType
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,8 +19,11 @@ def parts(holder: Any) -> Iterable[Any]:
 
 def attribute(holder: Any, name: str) -> Any:
     """Return an attribute of a module of Python, a class or a plain object; UNKNOWN if none."""
-    if isinstance(holder, (ModuleType, type)):
-        return getattr(holder, name, UNKNOWN)
+    if isinstance(holder, ModuleType):
+        return vars(holder).get(name, UNKNOWN)
+    if isinstance(holder, type):
+        member = next((vars(base)[name] for base in holder.__mro__ if name in vars(base)), UNKNOWN)
+        return member.__func__ if isinstance(member, staticmethod) else member
     return _fields(holder).get(name, UNKNOWN)
 
 
@@ -32,11 +35,24 @@ def item(holder: Any, index: Any) -> Any:
         return UNKNOWN
 
 
+def has(module: nn.Module, name: str) -> bool:
+    """Whether a module has an attribute of that name."""
+    own = vars(module)
+    places = (own, own["_modules"], own["_parameters"], own["_buffers"])
+    return any(name in place for place in (*places, *map(vars, type(module).__mro__)))
+
+
 def _fields(holder: Any) -> Mapping[str, Any]:
-    """Return the attributes of a plain object, a dataclass with slots or a named tuple."""
+    """Return the attributes of a plain object, one with slots or a named tuple."""
     if isinstance(holder, (nn.Module, Tensor, type)):
         return {}
-    fields = dataclasses.fields(holder) if dataclasses.is_dataclass(holder) else ()
-    names = [*getattr(type(holder), "_fields", ()), *(field.name for field in fields)]
-    inside = {name: getattr(holder, name) for name in names if hasattr(holder, name)}
-    return {**getattr(holder, "__dict__", {}), **inside}
+    names = getattr(type(holder), "_fields", ()) if isinstance(holder, tuple) else ()
+    found = dict(zip(names, holder, strict=False)) if names else {}
+    for base in type(holder).__mro__:
+        for name, member in vars(base).items():
+            if isinstance(member, MemberDescriptorType):
+                with suppress(AttributeError):  # not set
+                    found[name] = member.__get__(holder)
+    with suppress(AttributeError):
+        found.update(object.__getattribute__(holder, "__dict__"))
+    return found
