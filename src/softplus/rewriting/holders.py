@@ -1,4 +1,4 @@
-"""What a holder of things has, such as a list or a configuration; none of its code runs for that."""
+"""What a holder has, such as a list or a configuration, told without running any of its code."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
