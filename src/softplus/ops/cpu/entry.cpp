@@ -24,12 +24,15 @@ const Tensor* plain_tensor(PyObject* object) {
   return has_kernels(tensor.scalar_type()) && plain(tensor) ? &tensor : nullptr;
 }
 
-// A Python number (numpy.float64 is a float too), NaN for what is none: the Python side then says
-// what is wrong with it.
+PyObject* real = nullptr;  // numbers.Real
+
+// A real number as a double, NaN for what is none: the Python side then says what is wrong with it.
 double number(PyObject* object) {
-  if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);
-  if (!PyLong_CheckExact(object)) return std::numeric_limits<double>::quiet_NaN();
-  const double value = PyLong_AsDouble(object);
+  if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);  // numpy.float64 too
+  double value = std::numeric_limits<double>::quiet_NaN();
+  if (PyLong_Check(object)) value = PyLong_AsDouble(object);
+  else if (!THPVariable_CheckExact(object) && PyObject_IsInstance(object, real) == 1)
+    value = PyFloat_AsDouble(object);
   if (!PyErr_Occurred()) return value;
   PyErr_Clear();  // no double is that large
   return std::numeric_limits<double>::quiet_NaN();
@@ -55,15 +58,16 @@ PyObject* returned(const Tensor& input, const Compute& compute) {
   return THPVariable_Wrap(std::move(result));
 }
 
-// The functions below return None where the call is not theirs.
+// The functions below return None where the call is not theirs. They read the numbers first, which
+// may run any Python, and only then the tensors.
 
 // softplus(input, beta, threshold, inplace, out)
 PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 5, "softplus takes 5 arguments, got ", count);
-  const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
   const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
+  const Tensor* input = plain_tensor(arguments[0]);
   const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
   if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !PyBool_Check(arguments[3]) ||
       !plain_call())
@@ -95,10 +99,10 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
 PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 3, "shifted_softplus takes 3 arguments, got ", count);
-  const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
   std::optional<double> shift;
   if (arguments[2] != Py_None) shift = number(arguments[2]);
+  const Tensor* input = plain_tensor(arguments[0]);
   if (!input || !input->is_cpu() || !ordinary_beta(beta) || !std::isfinite(shift.value_or(0)) ||
       !plain_call())
     Py_RETURN_NONE;
@@ -110,8 +114,8 @@ PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
 PyObject* inverse_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 2, "inverse_softplus takes 2 arguments, got ", count);
-  const Tensor* input = plain_tensor(arguments[0]);
   const double beta = number(arguments[1]);
+  const Tensor* input = plain_tensor(arguments[0]);
   if (!input || !input->is_cpu() || !ordinary_beta(beta) || !plain_call() ||
       (at::GradMode::is_enabled() && input->requires_grad()))
     Py_RETURN_NONE;
@@ -133,6 +137,8 @@ extern "C" __attribute__((used, visibility("default"))) const char softplus_buil
     "softplus-built-for:" BUILT_FOR ";";
 
 PYBIND11_MODULE(_kernels, m) {
+  softplus::real =
+      pybind11::object(pybind11::module_::import("numbers").attr("Real")).release().ptr();
   static PyMethodDef methods[] = {
       softplus::fast_call("softplus", softplus::softplus),
       softplus::fast_call("shifted_softplus", softplus::shifted_softplus),
