@@ -148,6 +148,6 @@ PYBIND11_MODULE(_kernels, m) {
   m.def("available", softplus::available);
   m.def("chosen", [] { return softplus::chosen().name; });
   m.def("use", softplus::use);
-  m.def("patch", softplus::patch, pybind11::call_guard<pybind11::gil_scoped_release>());
-  m.def("unpatch", softplus::unpatch, pybind11::call_guard<pybind11::gil_scoped_release>());
+  m.def("patch", softplus::patch);
+  m.def("unpatch", softplus::unpatch);
 }
