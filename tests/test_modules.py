@@ -60,6 +60,7 @@ FORMS = {
         lambda x: shifted_softplus(x, 2),
     ),
     "LogSigmoid()": (LogSigmoid, logsigmoid),
+    "LogSigmoid(inplace)": (lambda: LogSigmoid(inplace=True), logsigmoid),
 }
 each_form = pytest.mark.parametrize(("build", "function"), FORMS.values(), ids=FORMS.keys())
 
@@ -145,6 +146,21 @@ def test_copies_and_pickles(build, function):
         assert not {id(parameter) for parameter in ours} & {id(parameter) for parameter in theirs}
 
 
+def test_a_log_sigmoid_pickled_without_inplace():
+    module, x = LogSigmoid(), normal(4)
+    del vars(module)["inplace"]
+    other = pickle.loads(pickle.dumps(module))  # noqa: S301 -- our own bytes
+    assert repr(other) == "LogSigmoid()"
+    assert torch.equal(other(x), logsigmoid(x))
+    assert torch.equal(torch.jit.script(other)(x), nn.LogSigmoid()(x))
+
+
+@pytest.mark.parametrize("kind", [Softplus, ShiftedSoftplus, LogSigmoid])
+def test_each_kind_is_made_as_a_block_makes_its_activation(kind):
+    activation, x = kind(inplace=True), normal(4)
+    assert activation(x) is x
+
+
 @pytest.mark.parametrize(
     ("module", "text"),
     [
@@ -159,6 +175,7 @@ def test_copies_and_pickles(build, function):
         (ShiftedSoftplus(2), "ShiftedSoftplus(beta=2)"),
         (ShiftedSoftplus(2, 0.5), "ShiftedSoftplus(beta=2, shift=0.5)"),
         (LogSigmoid(), "LogSigmoid()"),
+        (LogSigmoid(inplace=True), "LogSigmoid(inplace=True)"),
     ],
     ids=str,
 )
