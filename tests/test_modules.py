@@ -218,6 +218,33 @@ def test_a_learnable_beta_starts_at_the_value_given(kind, dtype):
 
 
 @each_with_beta
+def test_a_beta_made_without_memory_starts_where_it_should(kind):
+    """As recipes for large models have it: built on meta, emptied onto a device, reset."""
+    with torch.device("meta"):
+        model = nn.Sequential(kind(3.0, learnable=True, num_parameters=2), kind(4.0))
+    assert model[0].raw_beta.is_meta
+    model[0].reset_parameters()
+    model.to_empty(device="cpu")
+    for module in model:
+        module.reset_parameters()
+    assert torch.equal(model[0].beta, kind(3.0, learnable=True, num_parameters=2).beta)
+    assert model[1].beta == 4.0
+
+
+@each_with_beta
+@each_dtype
+def test_reset_parameters_sets_a_learned_beta_back(kind, dtype):
+    module = kind(3.0, learnable=True).to(dtype)
+    parameter = module.raw_beta
+    with torch.no_grad():
+        parameter.fill_(7.0)
+    module.reset_parameters()
+    assert module.raw_beta is parameter
+    assert parameter.requires_grad
+    torch.testing.assert_close(module.beta, torch.tensor([3.0], dtype=dtype))
+
+
+@each_with_beta
 @each_dtype
 def test_a_learnable_beta_stays_positive_under_violent_steps(kind, dtype):
     module = kind(1.0, learnable=True, num_parameters=3).to(dtype)

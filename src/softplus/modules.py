@@ -21,7 +21,7 @@ class _WithBeta(nn.Module):
 
     inplace: bool
     raw_beta: nn.Parameter | None
-    _fixed_beta: float
+    _fixed_beta: float  # of a learnable one where it started
 
     def _start(self, beta: float, learnable: bool, num_parameters: int) -> None:
         arguments.check_module_beta(beta)
@@ -32,10 +32,16 @@ class _WithBeta(nn.Module):
         # A float, which torch.compile turns into a variable where it changes: an int of a module it
         # takes for a constant, and compiles anew for each.
         self._fixed_beta = float(beta)
-        raw = functional.inverse_softplus(
-            torch.full((num_parameters,), beta - _BETA_FLOOR, dtype=torch.float64)
-        )
-        self.raw_beta = nn.Parameter(raw.to(torch.get_default_dtype())) if learnable else None
+        self.raw_beta = nn.Parameter(torch.empty(num_parameters)) if learnable else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set a learnable beta to where it started, as after `to_empty` on a new device."""
+        if self.raw_beta is None:
+            return
+        above = torch.full((), self._fixed_beta - _BETA_FLOOR, dtype=torch.float64, device="cpu")
+        with torch.no_grad():
+            self.raw_beta.copy_(functional.inverse_softplus(above))
 
     @property
     def beta(self) -> float | Tensor:
@@ -102,7 +108,8 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
         inplace: Overwrite the input with the result.
         learnable: Make beta a parameter, `raw_beta`, kept positive:
             beta = softplus(raw_beta) + 2^-14. Weight decay pulls `raw_beta` towards 0, which is
-            beta = 0.69: put it into a parameter group with weight_decay=0.
+            beta = 0.69: put it into a parameter group with weight_decay=0. `reset_parameters()`
+            sets it to where it started, as it has to be after `to_empty`.
         num_parameters: How many betas are learned: 1, or the size of dimension 1 of the input.
 
     Shapes and dtypes: any shape; float32, float64, bfloat16 or float16, which the result keeps.
