@@ -138,6 +138,12 @@ def test_the_users_floor_holds():
     assert torch.equal(module.scale, torch.tensor([0.25, 0.25]))
 
 
+def test_every_float16_above_the_floor_stays():
+    bits = torch.arange(0x0401, 0x7C00, dtype=torch.int16)  # the floor is 0x0400, infinity 0x7c00
+    module = positive(bits.view(torch.float16))
+    assert torch.equal(module.scale, bits.view(torch.float16))
+
+
 def test_a_floor_below_the_dtype_is_its_smallest_normal_number():
     module = register_positive(Scale([1.0]), "scale", floor=1e-30).half()
     with torch.no_grad():
@@ -190,6 +196,32 @@ def test_a_state_dict_carries_the_value():
     assert torch.equal(copy.deepcopy(module).scale, module.scale)
 
 
+def test_a_module_made_without_memory_is_given_its_values():
+    def empty():
+        with torch.device("meta"):
+            return register_positive(Scale([1.0, 1.0]), "scale")
+
+    module = empty()
+    assert module.scale.is_meta
+    module.to_empty(device="cpu")
+    module.scale = torch.tensor([0.001, 20.0])
+    assert torch.equal(module.scale, torch.tensor([0.001, 20.0]))
+    for other, assign in ((empty(), True), (empty().to_empty(device="cpu"), False)):
+        other.load_state_dict(module.state_dict(), assign=assign)
+        assert torch.equal(other.scale, module.scale)
+
+
+def test_another_module_that_holds_the_parameter_reads_the_raw_value():
+    module, other = Scale(0.5), Scale(1.0)
+    other.scale = module.scale
+    register_positive(module, "scale")
+    assert other.scale is raw(module)
+    torch.testing.assert_close(other.scale.data, torch.tensor(0.5).expm1().log())
+    with pytest.raises(ValueError, match=r"got -0\.43"):
+        register_positive(other, "scale")
+    assert other.scale is raw(module)
+
+
 def test_it_comes_off_and_leaves_the_value():
     module = Scale([0.001, 20.0])
     parameter = module.scale
@@ -215,15 +247,16 @@ def test_functional_call_and_compile_go_through():
 @pytest.mark.parametrize(
     ("value", "options", "error", "message"),
     [
+        ([1.0, 1.5e-38], {}, ValueError, "1.17549e-38 by 1.2e-38 or more, got 1.5e-38"),
         ([1.0, 0.0], {}, ValueError, "got 0: change the value or the floor"),
         ([1.0, -2.5], {}, ValueError, "got -2.5"),
         ([1.0, math.nan], {}, ValueError, "got nan"),
         ([1.0, math.inf], {}, ValueError, "got inf"),
         ([1.0, 1e-40], {}, ValueError, re.escape("above its floor of 1.17549e-38")),
-        ([1.0, 1.5e-38], {}, ValueError, "got 1.5e-38"),
         ([1.0, 0.1], {"floor": 0.5}, ValueError, "above its floor of 0.5, got 0.1"),
         ([1.0, 0.5], {"floor": 0.5}, ValueError, "got 0.5"),
-        ([1e-5], {"beta": 1e-37}, ValueError, "got 1e-05"),  # its raw value overflows
+        ([0.1], {"floor": 0.1}, ValueError, "above its floor of 0.1, got 0.1"),
+        ([1e-5], {"beta": 1e-37}, ValueError, "raw value for beta=1e-37 is finite, got 1e-05"),
         ([1, 2], {}, TypeError, "can be kept positive, got int64"),
         ([1.0], {"name": "sigma"}, ValueError, "'sigma' is neither .* which has scale, width"),
         ([1.0], {"beta": 0.0}, ValueError, "beta must be"),
