@@ -187,6 +187,7 @@ EVERY_NAME = {
     "Softplus(learnable)": Softplus(2, learnable=True),
     "ShiftedSoftplus": ShiftedSoftplus(),
     "LogSigmoid": LogSigmoid(),
+    "LogSigmoid(inplace)": LogSigmoid(inplace=True),
 }
 each_name = pytest.mark.parametrize("function", EVERY_NAME.values(), ids=EVERY_NAME.keys())
 
@@ -291,8 +292,9 @@ def test_values_of_beta_refused_by_modules(kind, beta, learnable):
 @pytest.mark.parametrize("beta", ["1", None, torch.ones(2)])
 def test_types_of_beta_refused_by_modules(kind, beta):
     message = f"beta must be a number, got {type(beta).__name__}"
-    with pytest.raises(TypeError, match=exactly(message)):
+    with pytest.raises(TypeError, match=exactly(message)) as error:
         kind(beta)
+    assert ("with learnable=True" in str(error.value)) is isinstance(beta, Tensor)
 
 
 @each_module

@@ -240,6 +240,42 @@ with patch():
 
 
 @with_kernels
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_forked_while_other_threads_patch_can_patch():
+    """Of 20 such processes each hung where a lock was held without the GIL."""
+    run(
+        PROGRAM
+        + """
+import signal, threading
+warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of any fork beside threads
+done = threading.Event()
+
+def work():
+    while not done.is_set():
+        with patch():
+            pass
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+try:
+    for _ in range(100):
+        child = os.fork()
+        if not child:
+            signal.alarm(10)  # ends a child that hangs
+            with patch():
+                os._exit(0 if softplus(x) > x else 1)
+        status = os.waitpid(child, 0)[1]
+        if status:
+            break
+finally:
+    done.set()
+assert status == 0, status
+"""
+    )
+
+
+@with_kernels
 def test_pytorch_s_one_warning_about_overriding_is_kept_for_others():
     run(
         PROGRAM

@@ -45,7 +45,7 @@ model = nn.Sequential(nn.Linear(3, 3), Softplus(10, inplace=True), ShiftedSoftpl
 assert_type(Softplus(learnable=True, num_parameters=3).beta, float | Tensor)
 assert_type(Softplus().forward(x), Tensor)
 assert_type(ShiftedSoftplus(2, 0.5).forward(x), Tensor)
-assert_type(LogSigmoid().forward(x), Tensor)
+assert_type(LogSigmoid(inplace=True).forward(x), Tensor)
 assert_type(Softplus().raw_beta, nn.Parameter | None)
 annealed = Softplus()
 annealed.beta = 2.5

@@ -250,6 +250,16 @@ def check_model(model: nn.Module) -> None:
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
 
 
+def check_module_beta(beta: float) -> None:
+    """Raise unless `beta` is such a number as a module holds or starts from."""
+    if isinstance(beta, Tensor):
+        raise TypeError(
+            f"beta must be a number, got Tensor {beta!r}: pass a number, for a beta that is "
+            "trained the one that it starts at, with learnable=True"
+        )
+    check_scalar_beta(beta)
+
+
 def check_learnable(beta: float, floor: float) -> None:
     """Raise unless a learnable `beta` starts above its floor."""
     if not beta > floor:

@@ -46,9 +46,9 @@ def harden(
     difference between the two models' outputs on the sample, as in `convert`. Anneal beta first,
     with `BetaAnnealing`.
 
-    Nothing of this package is left: the result saves, loads, exports and runs without it. The
-    model itself stays as it is. Found are the modules that `BetaAnnealing` finds; PyTorch's
-    F.softplus, where the model calls it, stays. A `LogSigmoid` becomes PyTorch's, and a module in
+    Nothing of this package is left: the result saves, loads, exports and runs without it. The model
+    itself stays as it is. Found are the modules that `BetaAnnealing` finds; PyTorch's F.softplus,
+    where the model calls it, stays. A `LogSigmoid` becomes PyTorch's, out of place, and a module in
     which `convert` replaced calls of ReLU calls ReLU itself again. Hooks, names and parameters
     stay, other than those of a learnable beta.
 

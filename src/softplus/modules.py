@@ -21,10 +21,10 @@ class _WithBeta(nn.Module):
 
     inplace: bool
     raw_beta: nn.Parameter | None
-    _fixed_beta: float
+    _fixed_beta: float  # of a learnable one where it started
 
     def _start(self, beta: float, learnable: bool, num_parameters: int) -> None:
-        arguments.check_scalar_beta(beta)
+        arguments.check_module_beta(beta)
         arguments.check_num_parameters(num_parameters, learnable)
         if learnable:
             arguments.check_learnable(beta, _BETA_FLOOR)
@@ -32,10 +32,16 @@ class _WithBeta(nn.Module):
         # A float, which torch.compile turns into a variable where it changes: an int of a module it
         # takes for a constant, and compiles anew for each.
         self._fixed_beta = float(beta)
-        raw = functional.inverse_softplus(
-            torch.full((num_parameters,), beta - _BETA_FLOOR, dtype=torch.float64)
-        )
-        self.raw_beta = nn.Parameter(raw.to(torch.get_default_dtype())) if learnable else None
+        self.raw_beta = nn.Parameter(torch.empty(num_parameters)) if learnable else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set a learnable beta to where it started, as after `to_empty` on a new device."""
+        if self.raw_beta is None:
+            return
+        above = torch.full((), self._fixed_beta - _BETA_FLOOR, dtype=torch.float64, device="cpu")
+        with torch.no_grad():
+            self.raw_beta.copy_(functional.inverse_softplus(above))
 
     @property
     def beta(self) -> float | Tensor:
@@ -46,7 +52,7 @@ class _WithBeta(nn.Module):
 
     @beta.setter
     def beta(self, beta: float) -> None:
-        arguments.check_scalar_beta(beta)
+        arguments.check_module_beta(beta)
         if self.raw_beta is not None:
             raise AttributeError(
                 "beta is learnable: change raw_beta, with beta = softplus(raw_beta) + 2^-14"
@@ -101,7 +107,9 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
         threshold: See `softplus.softplus`; None is the exact function.
         inplace: Overwrite the input with the result.
         learnable: Make beta a parameter, `raw_beta`, kept positive:
-            beta = softplus(raw_beta) + 2^-14.
+            beta = softplus(raw_beta) + 2^-14. Weight decay pulls `raw_beta` towards 0, which is
+            beta = 0.69: put it into a parameter group with weight_decay=0. `reset_parameters()`
+            sets it to where it started, as it has to be after `to_empty`.
         num_parameters: How many betas are learned: 1, or the size of dimension 1 of the input.
 
     Shapes and dtypes: any shape; float32, float64, bfloat16 or float16, which the result keeps.
@@ -200,10 +208,26 @@ class LogSigmoid(nn.LogSigmoid):
     >>> LogSigmoid()(torch.tensor([-2.0, 0.0, 2.0]))
     tensor([-2.1269, -0.6931, -0.1269])
 
-    Is a `torch.nn.LogSigmoid`. Shapes, dtypes and errors: those of `softplus.logsigmoid`.
+    Is a `torch.nn.LogSigmoid`.
+
+    Args:
+        inplace: Overwrite the input with the result.
+
+    Shapes, dtypes and errors: those of `softplus.logsigmoid`.
     """
+
+    inplace: bool = False  # of a module that was pickled before it had the attribute
+
+    def __init__(self, *, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return nn.functional.logsigmoid(input)
+        if self.inplace:
+            return functional.softplus(input, -1.0, inplace=True)
         return functional.logsigmoid(input)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""

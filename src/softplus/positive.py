@@ -42,13 +42,20 @@ def register_positive(
     `torch.nn.utils.parametrize.remove_parametrizations(module, "scale")` undoes it all and leaves
     the value of the moment.
 
+    On the meta device there is no value to keep: after `to_empty` assign one, or load a state_dict.
+    Where another module holds the parameter too, that one then reads the raw value: have it read
+    `module.scale` instead. Weight decay pulls the raw value towards 0, which is a value of
+    floor + ln2/beta: put it into a parameter group with weight_decay=0.
+
     Args:
         module: The module that holds the parameter or buffer; it is changed.
         name: Its name, as in `module.scale`.
         beta: The sharpness of Softplus, positive, in units of 1/value: a step in the raw value is
             the same step in a value well above 1/beta, and a factor to a value well below.
         floor: What no value goes below, in units of the value. None, and whatever is less than
-            it, is the smallest normal number of the dtype.
+            it, is the smallest normal number of the dtype. That is positive, but no scale for a
+            density: `Normal(0, 1e-38).log_prob(1)` is -inf. There give a floor in units of the
+            data, a thousandth of its spread, say.
 
     Shapes and dtypes: any shape; float32, float64, bfloat16 or float16. In each of them every
     finite raw value gives a strictly positive value.
@@ -60,7 +67,7 @@ def register_positive(
         TypeError: `beta` is no number, or the tensor is not floating-point.
         ValueError: `beta` or `floor` is not positive and finite; the module has no tensor of this
             name, or has one that is parametrized already; a present value is NaN, infinite or not
-            above the floor. The module is then unchanged.
+            above the floor by a normal number. The module is then unchanged.
     """
     arguments.check_positive_beta(beta)
     arguments.check_positive_floor(floor)
@@ -93,13 +100,8 @@ class _Positive(nn.Module):
         floor = self._floor(value)
         above = _widened(value) - floor
         raw = inverse_softplus(above, self.beta).to(value.dtype)
-        # Softplus returns 0 for what is subnormal, which no correction makes up for.
-        allowed = (above >= torch.finfo(value.dtype).tiny) & raw.isfinite()
-        if not allowed.all():
-            raise ValueError(
-                f"a positive tensor must hold finite values above its floor of {floor:.6g}, got "
-                f"{value[~allowed][0].item():.6g}: change the value or the floor"
-            )
+        if not value.is_meta:  # which has no values yet
+            self._check(value, above, raw)
         # From a raw value a little too high the correction is at most 1, where numbers lie half as
         # far apart as above 1, so that some product rounds to the value. From one too low, 5% of
         # all float32 values would be missed. Inverse and Softplus are 3 ULP off at most.
@@ -108,6 +110,23 @@ class _Positive(nn.Module):
             raw = torch.where(too_low, raw.nextafter(raw.new_tensor(math.inf)), raw)
         self.correction = above / self._uncorrected(raw)
         return raw
+
+    def _check(self, value: Tensor, above: Tensor, raw: Tensor) -> None:
+        # Softplus returns 0 for what is subnormal, which no correction makes up for.
+        floor, least = self._floor(value), torch.finfo(above.dtype).tiny
+        refused = ~((above >= least) & raw.isfinite())
+        if not refused.any():
+            return
+        got, over, remedy = value[refused][0].item(), above[refused][0].item(), "the floor"
+        if not 0 < over < math.inf:
+            allowed = f"finite values above its floor of {floor:.6g}"
+        elif over < least:
+            allowed = f"values above its floor of {floor:.6g} by {least:.2g} or more"
+        else:
+            allowed, remedy = f"values whose raw value for beta={self.beta:.6g} is finite", "beta"
+        raise ValueError(
+            f"a positive tensor must hold {allowed}, got {got:.6g}: change the value or {remedy}"
+        )
 
     def _uncorrected(self, raw: Tensor) -> Tensor:
         return softplus(_widened(raw), self.beta)

@@ -1,5 +1,7 @@
 """Which calls the kernels take and which the definition: modes, subclasses, devices."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from calls import CALLS, close, each_call, normal
 from marks import each_dtype, with_kernels
 from references import same_bits
 from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
+from softplus.ops import cpu
 
 HALVES = [torch.bfloat16, torch.float16]
 
@@ -84,10 +87,24 @@ def test_a_parameter_takes_the_kernel():
     assert "Forward" in result.grad_fn.name()
 
 
+NUMBERS = [2.0, 2, np.float64(2), np.float32(2), np.float16(2), np.int64(2), Fraction(2), True]
+
+
 @with_kernels
-@pytest.mark.parametrize("beta", [2.0, 2, np.float64(2)], ids=["float", "int", "numpy"])
-def test_any_plain_number_takes_the_kernel(beta):
-    assert "Forward" in softplus(normal(8).requires_grad_(), beta).grad_fn.name()
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: type(number).__name__)
+def test_every_type_of_number_takes_the_kernel(number):
+    x, value = normal(8).requires_grad_(), float(number)
+    for call, wanted in (
+        (softplus(x, number), softplus(x, value)),
+        (softplus(x, 1.0, number), softplus(x, 1.0, value)),
+        (shifted_softplus(x, number), shifted_softplus(x, value)),
+        (shifted_softplus(x, 1.0, number), shifted_softplus(x, 1.0, value)),
+    ):
+        assert call.grad_fn.name() == wanted.grad_fn.name()
+        assert "softplus::" in call.grad_fn.name()  # a node of this package, not of its definition
+        assert same_bits(call, wanted)
+    kernel = cpu.inverse_softplus(x.detach().abs(), number)
+    assert same_bits(kernel, inverse_softplus(x.detach().abs(), value))
 
 
 def test_a_negated_view_is_right():

@@ -70,9 +70,10 @@ def ddp_gives_the_gradients_of_the_whole_batch(_folder):
     )
 
 
-def sharded() -> nn.Module:
+def sharded(device: str = "cpu") -> nn.Module:
     """Return the model with its linear layers and the whole sharded by FSDP2."""
-    module = model()
+    with torch.device(device):
+        module = model()
     mesh = init_device_mesh("cpu", (WORLD,))
     for layer in module:
         if any(True for _ in layer.parameters()):
@@ -86,6 +87,15 @@ def fsdp2_gives_the_gradients_of_the_whole_batch(_folder):
     module = sharded()
     assert all(isinstance(parameter, DTensor) for parameter in module.parameters())
     torch.testing.assert_close(gradients(module, part(x)), gradients(model(), x))
+
+
+@check
+def fsdp2_starts_the_betas_of_a_model_made_without_memory(_folder):
+    module = sharded("meta").to_empty(device="cpu")
+    for layer, wanted in zip(module, model(), strict=True):
+        if isinstance(layer, Softplus) and layer.raw_beta is not None:
+            layer.reset_parameters()
+            assert torch.equal(layer.raw_beta.full_tensor(), wanted.raw_beta)
 
 
 @check

@@ -94,6 +94,36 @@ def test_python_threads_at_once():
     assert failures == []
 
 
+# Of 36 MB, which malloc takes from the system and gives back to it at once: a call that still reads
+# them ends in a crash.
+SWAPPED = """
+import contextlib, threading, torch
+from softplus import inverse_softplus, shifted_softplus, softplus, softplus_
+
+torch.set_num_threads(1)
+x, y, done = torch.ones(9_000_000), torch.empty(9_000_000), threading.Event()
+
+def swap():
+    while not done.is_set():
+        with contextlib.suppress(RuntimeError):  # a call keeps x
+            torch.utils.swap_tensors(x, torch.ones(9_000_000))
+
+thread = threading.Thread(target=swap)
+thread.start()
+for _ in range(3):
+    for call in [softplus] * 6 + [shifted_softplus, inverse_softplus, softplus_]:
+        call(x)
+    softplus(y, out=x)
+    softplus(x, out=y)
+done.set()
+thread.join()
+"""
+
+
+def test_another_thread_may_swap_the_tensor_of_a_call():
+    subprocess.run([sys.executable, "-c", SWAPPED], check=True, timeout=120)
+
+
 AFTER_FORK = """
 import os, torch
 from softplus import softplus

@@ -6,7 +6,6 @@
 #include <torch/library.h>
 
 #include <cmath>
-#include <mutex>
 #include <optional>
 #include <tuple>
 
@@ -111,20 +110,18 @@ torch::Library override_kernels() {
   return m;
 }
 
-std::mutex mutex;  // guards the two below
+// Both are the GIL's to guard: what os.fork() copies then is no lock that another thread holds.
 std::optional<torch::Library> overriding;  // its end takes the kernels out again
 int64_t patches = 0;
 
 }  // namespace
 
 void patch() {
-  const std::lock_guard<std::mutex> lock(mutex);
   if (!overriding) overriding = override_kernels();
   patches++;
 }
 
 void unpatch() {
-  const std::lock_guard<std::mutex> lock(mutex);
   TORCH_CHECK(patches > 0, "no patch is in force");
   if (--patches == 0) overriding.reset();
 }
