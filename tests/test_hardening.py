@@ -267,6 +267,15 @@ def test_what_does_not_tend_to_relu_is_refused(module, message):
     assert_unchanged(model, before)
 
 
+@pytest.mark.parametrize("kind", [Softplus, nn.Softplus])
+def test_a_forward_of_an_instance_s_own_is_refused(kind):
+    model = network(kind(5))
+    model[1].forward = torch.tanh
+    with pytest.raises(ValueError, match=exactly("1 is a Softplus, with a forward of its own, w")):
+        harden(model)
+    assert type(harden(network(nn.Softplus(5), kind(5)), exclude="1")[3]) is nn.ReLU
+
+
 def test_an_attribute_named_difference_is_not_overwritten():
     class Own(nn.Sequential):
         def difference(self):

@@ -85,12 +85,12 @@ def harden(
     if include is not None:
         staying |= {module for module in hardened.modules() if isinstance(module, _KINDS)}
     found = finding.find(hardened)
-    relus = {
-        hardened.get_submodule(each.name): build(nn.ReLU, each, hardened)
+    replacements = {
+        module: build(nn.ReLU, each, hardened)
         for each in found
         if each.kind is Kind.MODULE
+        if (module := hardened.get_submodule(each.name)) in chosen.values()
     }
-    replacements = {module: relus[module] for module in chosen.values()}
     for module in hardened.modules():
         if type(module) is LogSigmoid and module not in staying:
             replacements[module] = nn.LogSigmoid().train(module.training)
@@ -107,8 +107,7 @@ def harden(
     hardened = replacements.get(hardened, hardened)
     for module, made in calling_relu.items():
         made.undo(module)
-    difference = None if sample is None else _difference(model, hardened, sample, excluded)
-    hardened.difference = difference
+    hardened.difference = None if sample is None else _difference(model, hardened, sample, excluded)
     return hardened  # type: ignore[no-any-return]  # the model's type, unless it was a Softplus
 
 
@@ -116,9 +115,10 @@ def _check_limits(activations: dict[str, Any]) -> None:
     """Raise unless every activation has ReLU as its limit."""
     for name, module in activations.items():
         kind = type(module)
-        if kind not in _KINDS:
+        if kind not in _KINDS or "forward" in vars(module):
+            what = "a subclass" if kind not in _KINDS else "with a forward of its own"
             raise ValueError(
-                f"{name} is a {kind.__name__}, a subclass, which may compute anything: replace it "
+                f"{name} is a {kind.__name__}, {what}, which may compute anything: replace it "
                 "by a Softplus, or name it in exclude"
             )
         beta = folding.smallest_beta(module)
