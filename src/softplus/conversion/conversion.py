@@ -134,7 +134,8 @@ def convert(
         )
     values = _values(replacements)
     _check_tolerance(tolerance, sample, values)
-    found = [each for each in found if not _is_there(model, each, values)]
+    found = [each for each in found if each.family in values]
+    found = [each for each in found if not _is_there(model, each, values[each.family])]
     chosen, left = select(model, found, include, exclude)
     missing = values.keys() - {each.family for each in chosen}
     if missing and (not chosen or include is exclude is None):
@@ -229,7 +230,7 @@ def _nothing_found(model: nn.Module, family: str, left: list[Site], sample: Any)
     if sample is None:
         advice = "With sample=, a run shows what reading does not"
     else:
-        seen = counting.remaining(model, sample, [family])
+        seen = counting.remaining(samples.evaluation_copy(model), sample, [family])
         advice = f"On the sample it computes: {_some(seen) or 'none'}"
     looked_for = ", ".join(spellings.texts(family))
     return (
@@ -244,11 +245,8 @@ def _some(sites: list[Site]) -> str:
     return "; ".join([*(f"{site}: {site.left}" for site in sites[:5]), *more])
 
 
-def _is_there(model: nn.Module, found: Found, values: Mapping[str, Replacement]) -> bool:
-    """Whether a site is none of those asked for, or has what a class would put there."""
-    value = values.get(found.family)
-    if value is None:
-        return True
+def _is_there(model: nn.Module, found: Found, value: Replacement) -> bool:
+    """Whether a site has what a class would put there."""
     if not isinstance(value, type):
         return False
     if found.kind is Kind.MODULE and found.attribute:

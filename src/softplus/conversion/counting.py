@@ -51,17 +51,16 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch
 
 
 def remaining(
-    model: nn.Module,
+    copied: nn.Module,
     sample: Any,
     families: Collection[str],
     replaced: _Sites = (),
     known: _Sites = (),
 ) -> list[Site]:
-    """Return the activations that a model computes on a sample beside those of the known sites.
+    """Return the activations that a copy computes on a sample beside those of the known sites.
 
     Clamps come last. What the replaced sites have now may compute what it likes.
     """
-    copied = samples.evaluation_copy(model)
     with _Counter() as counter:
         samples.run(copied, sample)
     paths = {module: path for path, module in copied.named_modules()}

@@ -36,9 +36,9 @@ def measure(
     return chosen_betas, differences, samples.largest_difference(before, after), left
 
 
-def _originals(model: nn.Module, chosen: list[Found]) -> dict[str, Callable[[Tensor], Tensor]]:
+def _originals(model: nn.Module, chosen: list[Found]) -> dict[str, Original]:
     """Return what each site computes before it is replaced, where that is fixed."""
-    originals: dict[str, Callable[[Tensor], Tensor]] = {}
+    originals: dict[str, Original] = {}
     for each in chosen:
         name, options = each.call.spelling.name, each.call.options
         if each.kind is Kind.MODULE:

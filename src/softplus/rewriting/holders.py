@@ -22,9 +22,14 @@ def attribute(holder: Any, name: str) -> Any:
     if isinstance(holder, ModuleType):
         return vars(holder).get(name, UNKNOWN)
     if isinstance(holder, type):
-        member = next((vars(base)[name] for base in holder.__mro__ if name in vars(base)), UNKNOWN)
+        member = class_member(holder, name)
         return member.__func__ if isinstance(member, staticmethod) else member
     return _fields(holder).get(name, UNKNOWN)
+
+
+def class_member(cls: type, name: str) -> Any:
+    """Return what a class or one of its bases holds under a name; UNKNOWN if none does."""
+    return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNKNOWN)
 
 
 def item(holder: Any, index: Any) -> Any:

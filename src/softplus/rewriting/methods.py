@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from softplus.rewriting import functions
+from softplus.rewriting import functions, holders
 from softplus.rewriting.functions import UNKNOWN, UnreadableError
 
 
@@ -95,7 +95,7 @@ def uses(cls: type) -> dict[str, Place]:
 
 def class_attribute(cls: type, name: str) -> Any:
     """Return what an attribute of the class is to an instance, UNKNOWN where that is a method."""
-    member = next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), UNKNOWN)
+    member = holders.class_member(cls, name)
     if isinstance(member, (staticmethod, classmethod)):
         return member.__func__
     return UNKNOWN if isinstance(member, (FunctionType, property)) else member
@@ -105,6 +105,6 @@ def used(function: FunctionType, cls: type) -> list[Any]:
     """Return what the names in a function may stand for: globals, and members of those."""
     scope = functions.Scope(function)
     values = [scope[name] for name in scope.names]
-    holders = [value for value in values if isinstance(value, (ModuleType, type))]
-    values += [vars(holder).get(name) for holder in holders for name in scope.names]
+    namespaces = [value for value in values if isinstance(value, (ModuleType, type))]
+    values += [vars(space).get(name) for space in namespaces for name in scope.names]
     return values + [class_attribute(cls, name) for name in scope.names]
