@@ -1,8 +1,14 @@
-"""What the registered operators have beyond C++: rules for functorch, and a beta read at run time.
+"""The registered operators: their schemas, their results' shapes, and a beta read at run time.
+
+Whatever serves them, the C++ of `ops/cpu/operators` or other code, adds its kernels to these.
 
 `forward_at` and `backward_at` take beta as a tensor of no dimensions. To torch.compile a Python
 number is a constant of the code it makes, or else a symbol that only arithmetic with tensors may
 use; as a tensor it is a value like any other, and code compiled once serves every beta.
+
+Of a backward, `saved` is the output or, without `of_output`, the input. `*_each` takes a beta for
+each element, `shifted` softplus(x) - ln2/beta: every tensor has one shape there (callers expand),
+beta and the gradients towards it are float64, everything else has the dtype of the input.
 """
 
 from typing import Any
@@ -12,6 +18,103 @@ from torch import Tensor
 from torch.library import Library, register_autograd, register_fake
 
 from softplus.ops import cpu, definition
+
+SCHEMAS = """
+forward(Tensor input, float beta, float threshold) -> Tensor
+backward(Tensor grad, Tensor saved, float beta, float threshold, bool of_output) -> Tensor
+double_backward(Tensor grad_grad, Tensor grad, Tensor saved, float beta, float threshold, \
+bool of_output, bool to_input) -> (Tensor, Tensor)
+shifted(Tensor input, float beta, float? shift) -> Tensor
+inverse(Tensor input, float beta) -> Tensor
+forward_at(Tensor input, Tensor beta, float threshold) -> Tensor
+backward_at(Tensor grad, Tensor saved, Tensor beta, float threshold, bool of_output) -> Tensor
+forward_each(Tensor input, Tensor beta, float threshold, bool shifted) -> Tensor
+backward_each(Tensor grad, Tensor input, Tensor beta, float threshold, bool shifted) \
+-> (Tensor, Tensor)
+double_backward_each(Tensor grad_to_input, Tensor grad_to_beta, Tensor grad, Tensor input, \
+Tensor beta, float threshold, bool shifted) -> (Tensor, Tensor, Tensor)
+"""
+
+library: Any = Library("softplus", "DEF")  # type: ignore[no-untyped-call]
+for _schema in SCHEMAS.strip().splitlines():
+    library.define(_schema, tags=(torch.Tag.pt2_compliant_tag,))
+
+
+# Shapes: what a fake tensor of the result has, and what the kernels refuse
+
+
+def _result(of: Tensor, beta: float, *gradients: Tensor) -> Tensor:
+    """Return an empty result that is like a tensor of the call, once that fits the kernels."""
+    _check_dtype(of)
+    if not 2.0**-60 <= abs(beta) <= 2.0**60:  # ordinary_beta in operators.h
+        raise ValueError(
+            f"softplus: the kernels take a beta of 2^-60 to 2^60 in magnitude, got {beta}"
+        )
+    _check_alike(of, *gradients)
+    return torch.empty_like(of)
+
+
+def _check_dtype(tensor: Tensor) -> None:
+    if tensor.dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        raise TypeError(f"softplus: no kernel for {tensor.dtype}")
+
+
+def _check_alike(saved: Tensor, *gradients: Tensor) -> None:
+    for gradient in gradients:
+        if (gradient.shape, gradient.dtype, gradient.device) != (
+            saved.shape,
+            saved.dtype,
+            saved.device,
+        ):
+            raise RuntimeError(
+                "softplus: a gradient must have the shape, dtype and device of the saved tensor: "
+                f"{list(saved.shape)} of {saved.dtype} on {saved.device}"
+            )
+
+
+def _results_each(
+    input: Tensor, beta: Tensor, gradients: tuple[Tensor, ...], to_beta: tuple[Tensor, ...] = ()
+) -> tuple[Tensor, Tensor]:
+    """Return an empty result towards the input, or the output, and one towards beta."""
+    _check_dtype(input)
+    if beta.dtype != torch.float64 or beta.shape != input.shape or beta.device != input.device:
+        raise RuntimeError(
+            "softplus: a beta for each element must be float64 and have the shape and device of "
+            f"input, {list(input.shape)} on {input.device}, got {beta.dtype} of "
+            f"{list(beta.shape)} on {beta.device}"
+        )
+    _check_alike(input, *gradients)
+    _check_alike(beta, *to_beta)
+    return torch.empty_like(input), torch.empty_like(input, dtype=torch.float64)
+
+
+def _double_backward_each(
+    grad_to_input: Tensor, grad_to_beta: Tensor, grad: Tensor, x: Tensor, beta: Tensor, *_: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    to_x, to_beta = _results_each(x, beta, (grad_to_input, grad), (grad_to_beta,))
+    return torch.empty_like(to_x), to_x, to_beta
+
+
+_FAKES: dict[str, Any] = {
+    "forward": lambda x, beta, _: _result(x, beta),
+    "backward": lambda g, saved, beta, *_: _result(saved, beta, g),
+    "double_backward": lambda gg, g, saved, beta, *_: (
+        _result(saved, beta, gg, g),
+        _result(saved, beta),
+    ),
+    "shifted": lambda x, beta, _: _result(x, beta),
+    "inverse": _result,
+    "forward_at": lambda x, *_: _result(x, 1.0),
+    "backward_at": lambda g, saved, *_: _result(saved, 1.0, g),
+    "forward_each": lambda x, beta, *_: _results_each(x, beta, ())[0],
+    "backward_each": lambda g, x, beta, *_: _results_each(x, beta, (g,)),
+    "double_backward_each": _double_backward_each,
+}
+for _name, _fake in _FAKES.items():
+    register_fake(f"softplus::{_name}", _fake, lib=library)
+
+
+# A beta read at run time
 
 
 def _forward_at(input: Tensor, beta: Tensor, threshold: float) -> Tensor:
@@ -68,16 +171,8 @@ _UNDER_FUNCTORCH = {
 }
 
 if cpu.absent is None:
-    _library: Any = Library("softplus", "FRAGMENT")  # type: ignore[no-untyped-call]
-    _library.define("forward_at(Tensor input, Tensor beta, float threshold) -> Tensor")
-    _library.define(
-        "backward_at(Tensor grad, Tensor saved, Tensor beta, float threshold, bool of_output) "
-        "-> Tensor"
-    )
-    _library.impl("forward_at", _forward_at, "CPU")
-    _library.impl("backward_at", _backward_at, "CPU")
-    register_fake("softplus::forward_at", lambda x, *_: torch.empty_like(x), lib=_library)
-    register_fake("softplus::backward_at", lambda _, y, *__: torch.empty_like(y), lib=_library)
-    register_autograd("softplus::forward_at", _differentiate, setup_context=_save, lib=_library)
+    library.impl("forward_at", _forward_at, "CPU")
+    library.impl("backward_at", _backward_at, "CPU")
+    register_autograd("softplus::forward_at", _differentiate, setup_context=_save, lib=library)
     for _name, _function in _UNDER_FUNCTORCH.items():
-        _library.impl(_name, _function, "FuncTorchDynamicLayerFrontMode")
+        library.impl(_name, _function, "FuncTorchDynamicLayerFrontMode")

@@ -2,9 +2,8 @@
 // the time that compiling takes.
 #include "instruction_set.cpp"
 #include "operators/autograd.cpp"
+#include "operators/calls.cpp"
 #include "operators/cpu.cpp"
-#include "operators/meta.cpp"
-#include "operators/schemas.cpp"
 #include "patch.cpp"
 
 #include "entry.cpp"

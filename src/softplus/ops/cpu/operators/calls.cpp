@@ -1,8 +1,7 @@
-// The operators: their schemas, and the calls of them through the dispatcher.
+// The calls of the operators through the dispatcher; ops/operators.py has their schemas.
 #include "operators.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <torch/library.h>
 
 namespace softplus {
 namespace {
@@ -15,18 +14,6 @@ auto find(const char* name) {
 }
 
 }  // namespace
-
-TORCH_LIBRARY(softplus, m) {
-  m.set_python_module("softplus.ops.cpu");
-  m.def("forward(Tensor input, float beta, float threshold) -> Tensor");
-  m.def(
-      "backward(Tensor grad, Tensor saved, float beta, float threshold, bool of_output) -> Tensor");
-  m.def(
-      "double_backward(Tensor grad_grad, Tensor grad, Tensor saved, float beta, float threshold, "
-      "bool of_output, bool to_input) -> (Tensor, Tensor)");
-  m.def("shifted(Tensor input, float beta, float? shift) -> Tensor");
-  m.def("inverse(Tensor input, float beta) -> Tensor");
-}
 
 Tensor forward(const Tensor& input, double beta, double threshold) {
   static const auto op = find<decltype(forward)>("softplus::forward");
