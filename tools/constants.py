@@ -198,9 +198,7 @@ def entropy_gap(w: mpf) -> mpf:
 def entropy_gap_series(degree: int) -> tuple[list[float], float]:
     """Return (ln 2 - entropy(u)) / w, w = u^2."""
     low, high = mpf(2) ** -40, mpf("2.26")
-    return fit(
-        entropy_gap, lambda w: 1 / entropy_gap(w), low, high, range(degree + 1), np.float64
-    )
+    return fit(entropy_gap, lambda w: 1 / entropy_gap(w), low, high, range(degree + 1), np.float64)
 
 
 def shortened(value: mpf, digits: int) -> mpf:
