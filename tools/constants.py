@@ -43,11 +43,19 @@ constexpr float LN2_FLOAT = {ln2_float}f, LN2_FLOAT_EXCESS = {ln2_float_excess}f
 
 // (e^r - 1 - r) / r^2 for |r| <= ln2/2, and (e^r - 1) / r for the half types
 constexpr double EXPM1_DOUBLE[] ={expm1_double}
-constexpr float EXPM1_SINGLE[] ={expm1_single}
+template <class T> constexpr T EXPM1_SINGLE[] = {{0}};
+template <> constexpr float EXPM1_SINGLE<float>[] ={expm1_single}
+template <> constexpr double EXPM1_SINGLE<double>[] ={expm1_single_of_double}
 constexpr float EXPM1_HALF[] ={expm1_half}
 
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
 constexpr double ATANH[] ={atanh}
+
+// ln(1 + t) / t for t up to 1, to the digits of float32
+constexpr double LOG1P_SINGLE[] ={log1p_single}
+
+// (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
+constexpr double ENTROPY_GAP[] ={entropy_gap}
 
 // In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
 // on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial
@@ -168,6 +176,31 @@ def atanh_series(degree: int) -> tuple[list[float], float]:
     )
 
 
+def log1p_series(degree: int) -> tuple[list[float], float]:
+    """Return ln(1 + t) / t."""
+    return fit(
+        lambda t: log1p(t) / t,
+        lambda t: t / log1p(t),
+        mpf(2) ** -40,
+        mpf(1),
+        range(degree + 1),
+        np.float64,
+    )
+
+
+def entropy_gap(w: mpf) -> mpf:
+    """Return (ln 2 - entropy(u)) / w, w = u^2: the entropy, in nats, of a coin of sigmoid(u)."""
+    u = mp.sqrt(w)
+    t = exp(-u)
+    return (LN2 - log1p(t) - u * t / (1 + t)) / w
+
+
+def entropy_gap_series(degree: int) -> tuple[list[float], float]:
+    """Return (ln 2 - entropy(u)) / w, w = u^2."""
+    low, high = mpf(2) ** -40, mpf("2.26")
+    return fit(entropy_gap, lambda w: 1 / entropy_gap(w), low, high, range(degree + 1), np.float64)
+
+
 def shortened(value: mpf, digits: int) -> mpf:
     """Return a value cut to so many binary digits."""
     scale = mpf(2) ** (digits - mp.frexp(value)[1])
@@ -198,8 +231,11 @@ def header(half_table: Callable[[int], tuple[np.ndarray, str]] = half_table) -> 
         ln2_float_excess=number(np.float32(LN2_FLOAT - LN2)),
         expm1_double=series(expm1_series(12, np.float64), np.float64),
         expm1_single=series(expm1_series(6, np.float32), np.float32),
+        expm1_single_of_double=series(expm1_series(7, np.float64), np.float64),
         expm1_half=series(expm1_of_half(4), np.float32),
         atanh=series(atanh_series(9), np.float64),
+        log1p_single=series(log1p_series(11), np.float64),
+        entropy_gap=series(entropy_gap_series(12), np.float64),
         table=specialised("TABLE", softplus_table),
         tail="\n".join(tails) + "\n",
         half_table=specialised("HALF_TABLE", half_table),

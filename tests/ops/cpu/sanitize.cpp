@@ -5,6 +5,7 @@
 #include "kernels.h"
 #include "operators/strided.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -67,6 +68,11 @@ struct Named {
   const char* name;
   Kernel kernel;
   int inputs, outputs;
+  std::vector<int> doubles = {};  // which tensors, outputs before inputs, are float64 for any dtype
+
+  Dtype dtype_of(int tensor, Dtype dtype) const {
+    return std::count(doubles.begin(), doubles.end(), tensor) ? Dtype::float64 : dtype;
+  }
 };
 
 const Named KERNELS[] = {
@@ -78,16 +84,20 @@ const Named KERNELS[] = {
     {"shifted", ISA.shifted, 1, 1},
     {"inverse", ISA.inverse, 1, 1},
     {"log-sigmoid", ISA.log_sigmoid, 1, 2},
+    {"forward each", ISA.forward_each, 2, 1, {2}},
+    {"backward each", ISA.backward_each, 3, 2, {1, 4}},
+    {"double backward each", ISA.double_backward_each, 5, 3, {2, 4, 7}},
 };
 
 // Calls with outputs of their own, then with output j on top of input i, for every i and j.
 void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& p) {
-  const int64_t bytes = n * size_of(dtype);
+  const auto type = [&](int tensor) { return k.dtype_of(tensor, dtype); };
+  const auto bytes = [&](int tensor) { return n * size_of(type(tensor)); };
   const int inputs = k.inputs, outputs = k.outputs;
   const auto filled = [&](std::vector<Buffer>& buffers, std::vector<char*>& pointers) {
     for (int i = 0; i < inputs; i++) {
-      buffers.emplace_back(bytes, offset);
-      fill(buffers.back().data, n, dtype, unsigned(n * 10 + i));
+      buffers.emplace_back(bytes(outputs + i), offset);
+      fill(buffers.back().data, n, type(outputs + i), unsigned(n * 10 + i));
       pointers.push_back(buffers.back().data);
     }
   };
@@ -95,22 +105,23 @@ void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& 
   std::vector<char*> in, out;
   filled(owned, in);
   for (int j = 0; j < outputs; j++) {
-    own_out.emplace_back(bytes, (offset * 3) % 64);
+    own_out.emplace_back(bytes(j), (offset * 3) % 64);
     out.push_back(own_out.back().data);
   }
   k.kernel(dtype, in.data(), out.data(), n, p);
   for (int i = 0; i < inputs; i++) {
     for (int j = 0; j < outputs; j++) {
+      if (type(j) != type(outputs + i)) continue;
       std::vector<Buffer> owned_again, other;
       std::vector<char*> in_again, out_again;
       filled(owned_again, in_again);
       for (int o = 0; o < outputs; o++) {
-        other.emplace_back(bytes, offset);
+        other.emplace_back(bytes(o), offset);
         out_again.push_back(o == j ? in_again[i] : other.back().data);
       }
       k.kernel(dtype, in_again.data(), out_again.data(), n, p);
       for (int o = 0; o < outputs; o++) {
-        if (bytes && std::memcmp(out_again[o], out[o], bytes) != 0) {
+        if (n && std::memcmp(out_again[o], out[o], bytes(o)) != 0) {
           std::printf(
               "%s, dtype %d, n = %ld: output %d on input %d differs\n", k.name, int(dtype), long(n),
               j, i);
@@ -121,33 +132,42 @@ void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& 
   }
 }
 
-// The same over strides, every tensor with its own in turn: apart, side by side, backwards, and of
-// inputs one element that stands for all.
+// The same over three rows of strided elements, every tensor with its own strides in turn: apart,
+// side by side, backwards, and of inputs one element that stands for a row; the rows apart, or one
+// for all where an input is.
 void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
-  const int64_t size = size_of(dtype), steps[] = {2 * size, size, -size, 3 * size, 0};
+  const int64_t rows = 3, steps[] = {2, 1, -1, 3, 0};
   const int outputs = k.outputs, tensors = outputs + k.inputs;
   for (int first = 0; first < 5; first++) {
     std::vector<Buffer> strided, dense;
     std::vector<char*> data, pointers;
-    std::vector<int64_t> strides;
+    std::vector<int64_t> strides(2 * tensors), sizes;
     for (int t = 0; t < tensors; t++) {
-      const int64_t step = steps[(first + t) % (t < outputs ? 4 : 5)];
-      const int64_t bytes = n ? (n - 1) * std::abs(step) + size : 0;
-      strides.push_back(step);
-      strided.emplace_back(bytes, 0);
-      fill(strided[t].data, bytes / size, dtype, unsigned(n * 10 + t));
-      data.push_back(strided[t].data + (step < 0 && n ? bytes - size : 0));
-      dense.emplace_back(n * size, 0);
+      const Dtype type = k.dtype_of(t, dtype);
+      const int64_t size = size_of(type), step = steps[(first + t) % (t < outputs ? 4 : 5)];
+      const int64_t row_step = step == 0 ? (n % 2) : step == 1 && n % 2 ? n : 3 * n + 1;
+      const int64_t elements = n ? (n - 1) * std::abs(step) + 2 * row_step + 1 : 0;
+      strides[t] = step * size;
+      strides[tensors + t] = row_step * size;
+      sizes.push_back(size);
+      strided.emplace_back(elements * size, 0);
+      fill(strided[t].data, elements, type, unsigned(n * 10 + t));
+      data.push_back(strided[t].data + (step < 0 && n ? (n - 1) * size : 0));
+      dense.emplace_back(rows * n * size, 0);
       pointers.push_back(dense[t].data);
-      for (int64_t i = 0; i < n; i++) std::memcpy(pointers[t] + i * size, data[t] + i * step, size);
+      for (int64_t i = 0; i < rows * n; i++)
+        std::memcpy(
+            pointers[t] + i * size, data[t] + i / n * strides[tensors + t] + i % n * strides[t],
+            size);
     }
-    k.kernel(dtype, pointers.data() + outputs, pointers.data(), n, p);
+    k.kernel(dtype, pointers.data() + outputs, pointers.data(), rows * n, p);
     over_strides(
-        data.data(), strides.data(), tensors, outputs, n, size,
+        data.data(), strides.data(), sizes.data(), tensors, outputs, n, rows,
         [&](char* const* t, int64_t count) { k.kernel(dtype, t + outputs, t, count, p); });
     for (int j = 0; j < outputs; j++) {
-      for (int64_t i = 0; i < n; i++) {
-        if (std::memcmp(data[j] + i * strides[j], pointers[j] + i * size, size) == 0) continue;
+      for (int64_t i = 0; i < rows * n; i++) {
+        const char* const got = data[j] + i / n * strides[tensors + j] + i % n * strides[j];
+        if (std::memcmp(got, pointers[j] + i * sizes[j], sizes[j]) == 0) continue;
         std::printf(
             "%s, dtype %d, n = %ld, strides from %d: output %d differs\n", k.name, int(dtype),
             long(n), first, j);
@@ -162,8 +182,9 @@ void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
 
 int main() {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  const Parameters all[] = {{1, 20, 0},   {0.7, 20, nan},      {-3, 5, 0.3},
-                            {100, 20, 0}, {0x1p-100, 20, nan}, {-0x1p100, 0, 1}};
+  const Parameters all[] = {{1, 20, 0},          {0.7, 20, nan, false, true, true},
+                            {-3, 5, 0.3},        {100, 20, 0},
+                            {0x1p-100, 20, nan}, {-0x1p100, 0, 1, false, false, true}};
   int64_t calls = 0;
   for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16}) {
     for (int64_t n = 0; n <= 300; n++) {
@@ -171,7 +192,7 @@ int main() {
         for (const Named& k : KERNELS) {
           hold(k, d, n, offset, all[n % 6]);
           if (offset == 0 && n % 7 == 0)
-            hold_strided(k, d, 4 * n, all[n % 6]);  // up to three blocks
+            hold_strided(k, d, n + n / 7 % 2, all[n % 6]);  // up to two blocks
           calls++;
         }
       }

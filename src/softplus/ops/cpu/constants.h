@@ -23,8 +23,12 @@ constexpr double EXPM1_DOUBLE[] =  // error 2^-61.5
     {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
      0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16, 0x1.71ddf80af17ebp-19,
      0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26, 0x1.1f104a868b179p-29};
-constexpr float EXPM1_SINGLE[] =  // error 2^-26.1
+template <class T> constexpr T EXPM1_SINGLE[] = {0};
+template <> constexpr float EXPM1_SINGLE<float>[] =  // error 2^-26.1
     {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c66p-10f};
+template <> constexpr double EXPM1_SINGLE<double>[] =  // error 2^-31.9
+    {0x1.0000002818bc5p-1, 0x1.555554fffe01bp-3, 0x1.5554ad94c29d1p-5, 0x1.111172662cee6p-7,
+     0x1.6d74ae554bce2p-10, 0x1.a051782e256bap-13};
 constexpr float EXPM1_HALF[] =  // error 2^-18.4
     {0x1.fffba6p-1f, 0x1.0003f8p-1f, 0x1.57cf3p-3f, 0x1.5412dcp-5f};
 
@@ -33,6 +37,19 @@ constexpr double ATANH[] =  // error 2^-59.3
     {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2, 0x1.c71c741fca151p-3,
      0x1.745cb3aa22c4bp-3, 0x1.3b1de0c3b1d62p-3, 0x1.10679078c5021p-3, 0x1.efdac68562f3p-4,
      0x1.55a8af612abbfp-4, 0x1.5c7efd87a096fp-3};
+
+// ln(1 + t) / t for t up to 1, to the digits of float32
+constexpr double LOG1P_SINGLE[] =  // error 2^-32.8
+    {0x1.fffffffed320dp-1, -0x1.fffffd5b5bb78p-2, 0x1.5554d5b9cc8eep-2, -0x1.ffece20bb1efbp-3,
+     0x1.98d905128d93bp-3, -0x1.50c386565ea51p-3, 0x1.126d927df14b2p-3, -0x1.9cacca7c1082p-4,
+     0x1.03c7e19c38997p-4, -0x1.e747e11e2c244p-6, 0x1.23ab5060f9f57p-7, -0x1.47324e6456d5bp-10};
+
+// (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
+constexpr double ENTROPY_GAP[] =  // error 2^-53.0
+    {0x1.fffffffffffffp-4, -0x1.ffffffffffcd9p-7, 0x1.c71c71c6f9453p-10, -0x1.82d82d78a3f4fp-13,
+     0x1.427a8c7c30faap-16, -0x1.0a3a360d4a6cep-19, 0x1.b52ddd2a59754p-23,
+     -0x1.6599a35e33835p-26, 0x1.22cf01e47b8d8p-29, -0x1.ceaeb3aa4956bp-33,
+     0x1.5353cebca6f54p-36, -0x1.8aca878f9b61bp-40, 0x1.00c2a825aa8c5p-44};
 
 // In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
 // on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial

@@ -60,6 +60,57 @@ struct Float16 {
   }
 };
 
+// The same in double, whatever the digits that it needs: for the kernels that take a float64 beta
+// for each element. Here the elements keep their order.
+struct Float32InDouble {
+  using Element = float;
+  using V = D;
+  static constexpr Digits DIGITS = Digits::single;
+  static INLINE D load(const float* p) { return widen(*(const F::Unaligned*)p); }
+  static INLINE void store(float* p, D x, bool around_cache) {
+    put((F::Unaligned*)p, narrow(x), around_cache);
+  }
+};
+
+struct BFloat16InDouble {
+  using Element = uint16_t;
+  using V = D;
+  static constexpr Digits DIGITS = Digits::single;
+  typedef uint16_t Halves __attribute__((vector_size(REGISTER / 2), aligned(1), may_alias));
+  static INLINE D load(const uint16_t* p) {
+    return widen((Floats)(__builtin_convertvector(*(const Halves*)p, Ints) << 16));
+  }
+  static INLINE void store(uint16_t* p, D x, bool /*around_cache*/) {
+    Ints b = (Ints)narrow(round_to_odd(x));
+    b = (b + (b >> 16 & 1) + 0x7fff) >> 16;  // as above
+    *(Halves*)p = __builtin_convertvector(b, Halves);
+  }
+};
+
+struct Float16InDouble {
+  using Element = uint16_t;
+  using V = D;
+  static constexpr Digits DIGITS = Digits::single;
+  static INLINE D load(const uint16_t* p) {
+    uint16_t halves[2 * D::SIZE] = {};
+    memcpy(halves, p, D::SIZE * sizeof *p);
+    Floats x, none;
+    load_float16(halves, x, none);
+    return widen(x);
+  }
+  static INLINE void store(uint16_t* p, D x, bool /*around_cache*/) {
+    uint16_t halves[2 * D::SIZE];
+    store_float16(halves, narrow(round_to_odd(x)), Floats{}, false);
+    memcpy(p, halves, D::SIZE * sizeof *p);
+  }
+};
+
+template <class S> struct InDouble;
+template <> struct InDouble<Float32> : Float32InDouble {};
+template <> struct InDouble<Float64> : Float64 {};
+template <> struct InDouble<BFloat16> : BFloat16InDouble {};
+template <> struct InDouble<Float16> : Float16InDouble {};
+
 // f(the struct of a dtype)
 template <class Function>
 INLINE void each_dtype(Dtype dtype, Function f) {

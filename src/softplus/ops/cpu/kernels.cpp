@@ -15,32 +15,46 @@ namespace {
 using In = const char* const*;
 using Out = char* const*;
 
+// The dtypes of the tensors on one side of a kernel.
+template <class... S> struct Types {};
+
 // out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in
 // padded copies: an element's result does not depend on its place.
-template <class S, int IN, int OUT, class Function>
-INLINE void map(In in, Out out, int64_t n, const Parameters& p, Function f) {
-  using E = typename S::Element;
-  using V = typename S::V;
-  constexpr int SIZE = V::SIZE;
-  E padded_in[IN][SIZE] = {}, padded_out[OUT][SIZE];
-  const E* from[IN];  // copies: what is stored could be the arrays of pointers themselves
-  E* to[OUT];
-  for (int j = 0; j < IN; j++) from[j] = (const E*)in[j];
-  for (int j = 0; j < OUT; j++) to[j] = (E*)out[j];
+template <class... From, class... To, class Function>
+INLINE void map(
+    Types<From...>, Types<To...>, In in, Out out, int64_t n, const Parameters& p, Function f) {
+  using V = std::common_type_t<typename From::V..., typename To::V...>;
+  constexpr int SIZE = V::SIZE, IN = sizeof...(From), OUT = sizeof...(To);
+  constexpr int64_t SIZE_IN[] = {sizeof(typename From::Element)...};
+  constexpr int64_t SIZE_OUT[] = {sizeof(typename To::Element)...};
+  alignas(64) char padded_in[IN][SIZE * 8] = {}, padded_out[OUT][SIZE * 8];
+  const char* from[IN];  // copies: what is stored could be the arrays of pointers themselves
+  char* to[OUT];
+  for (int j = 0; j < IN; j++) from[j] = in[j];
+  for (int j = 0; j < OUT; j++) to[j] = out[j];
   bool around_cache = p.around_cache;
   for (int j = 0; j < OUT; j++) around_cache &= uintptr_t(to[j]) % REGISTER == 0;
   for (int64_t i = 0; i < n; i += SIZE) {
     const bool whole = n - i >= SIZE;
     if (!whole) {
-      for (int j = 0; j < IN; j++) memcpy(padded_in[j], from[j] + i, size_t(n - i) * sizeof(E));
+      for (int j = 0; j < IN; j++)
+        memcpy(padded_in[j], from[j] + i * SIZE_IN[j], size_t((n - i) * SIZE_IN[j]));
     }
     V x[IN], y[OUT];
-    for (int j = 0; j < IN; j++) x[j] = S::load(whole ? from[j] + i : padded_in[j]);
+    int j = 0, k = 0;
+    ((x[j] = From::load(
+          (const typename From::Element*)(whole ? from[j] + i * SIZE_IN[j] : padded_in[j])),
+      j++),
+     ...);
     f(x, y);
-    for (int j = 0; j < OUT; j++)
-      S::store(whole ? to[j] + i : padded_out[j], y[j], whole && around_cache);
+    ((To::store(
+          (typename To::Element*)(whole ? to[k] + i * SIZE_OUT[k] : padded_out[k]), y[k],
+          whole && around_cache),
+      k++),
+     ...);
     if (!whole) {
-      for (int j = 0; j < OUT; j++) memcpy(to[j] + i, padded_out[j], size_t(n - i) * sizeof(E));
+      for (int j = 0; j < OUT; j++)
+        memcpy(to[j] + i * SIZE_OUT[j], padded_out[j], size_t((n - i) * SIZE_OUT[j]));
     }
   }
   if (around_cache) end_of_streams();
@@ -52,11 +66,9 @@ INLINE V in_double(V x, Function f) {
   if constexpr (V::SIZE == D::SIZE) {
     return f(x);
   } else {
-    D halves[2];
-    widen(x, halves[0], halves[1]);
 #pragma GCC unroll 1
-    for (D& half : halves) half = f(half);
-    return narrow(halves[0], halves[1]);
+    for (Floats& part : x.part) part = narrow(f(widen(part)));
+    return x;
   }
 }
 
@@ -102,7 +114,7 @@ struct Forward : ByBeta {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
     const Beta<ForwardIn<S>> beta(BETA ? 1 : p.beta);
-    map<S, 1, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);
     });
@@ -115,7 +127,7 @@ struct BackwardOfOutput : ByBeta {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
     const Beta<V> beta(BETA ? 1 : p.beta);
-    map<S, 2, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[1]);
       y[0] = x[0] * derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s;
     });
@@ -127,7 +139,7 @@ struct BackwardOfInput {
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     const Beta<V> beta(p.beta);
-    map<S, 2, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       V s = derivative_of_input<S::DIGITS>(x[1], beta).s;
       y[0] = select(above(x[1], p), x[0], x[0] * s);
     });
@@ -140,7 +152,7 @@ struct DoubleBackwardOfOutput : ByBeta {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
     const Beta<V> beta(BETA ? 1 : p.beta);
-    map<S, 3, 2>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S, S, S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[2]);
       auto d = derivative_of_output<S::DIGITS, BETA != 0>(output, beta);
       y[0] = x[0] * d.s;
@@ -156,7 +168,7 @@ struct DoubleBackwardOfInput {
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     const Beta<V> beta(p.beta);
-    map<S, 3, 2>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S, S, S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       auto d = derivative_of_input<S::DIGITS>(x[2], beta);
       auto linear = above(x[2], p);
       y[0] = select(linear, x[0], x[0] * d.s);
@@ -171,12 +183,12 @@ struct Shifted {
     using V = typename S::V;
     const Beta<D> beta(p.beta);
     if (std::isnan(p.shift)) {
-      map<S, 1, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
         y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA { return shifted_to_zero(v, beta); });
       });
     } else {
       const D shift = p.shift;
-      map<S, 1, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
         y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA {
           return softplus<Digits::full, false>(v, beta) - shift;
         });
@@ -190,8 +202,74 @@ struct Inverse {
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     const Beta<D> beta(p.beta);
-    map<S, 1, 1>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA { return inverse(v, beta); });
+    });
+  }
+};
+
+// The kernels with a beta for each element compute in double, whatever the dtype: what serves one
+// that serves all in float32 as well costs more to make for each than it saves.
+struct BetaOfEach {
+  Beta<D> of{D(1)};
+  D last = 1;
+  double threshold;
+  bool shifted;
+  explicit INLINE BetaOfEach(const Parameters& p)
+      : threshold(p.threshold < 20 && !p.shifted ? p.threshold : INFINITY), shifted(p.shifted) {}
+  // A run of one beta, a channel or a number for all, makes it once.
+  INLINE const Beta<D>& at(D b) {
+    if (differ(b, last)) {
+      last = b;
+      of = Beta<D>(b);
+    }
+    return of;
+  }
+  INLINE auto linear(D x) const { return D(threshold) < flip_sign(x, of.sign) * of.size; }
+};
+
+struct ForwardEach {
+  template <class S, int>
+  static void run(In in, Out out, int64_t n, const Parameters& p) {
+    using T = InDouble<S>;
+    BetaOfEach each(p);
+    map(Types<T, Float64>(), Types<T>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
+      const Beta<D>& beta = each.at(x[1]);
+      y[0] = each.shifted ? shifted_to_zero(x[0], beta) : softplus_in_double<T::DIGITS>(x[0], beta);
+      y[0] = select(each.linear(x[0]), x[0], y[0]);
+    });
+  }
+};
+
+struct BackwardEach {
+  template <class S, int>
+  static void run(In in, Out out, int64_t n, const Parameters& p) {
+    using T = InDouble<S>;
+    BetaOfEach each(p);
+    const Types<T, T, Float64> inputs;
+    map(inputs, Types<T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
+      auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), each.shifted);
+      auto linear = each.linear(x[1]);
+      y[0] = select(linear, x[0], x[0] * d.s);
+      y[1] = select(linear, D(0), x[0] * d.to_beta);
+    });
+  }
+};
+
+struct DoubleBackwardEach {
+  template <class S, int>
+  static void run(In in, Out out, int64_t n, const Parameters& p) {
+    using T = InDouble<S>;
+    BetaOfEach each(p);
+    const Types<T, Float64, T, T, Float64> inputs;
+    map(inputs, Types<T, T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
+      auto d = derivative_of_both<T::DIGITS>(x[3], each.at(x[4]), each.shifted);
+      auto linear = each.linear(x[3]);
+      y[0] = select(linear, x[0], x[0] * d.s + x[1] * d.to_beta);
+      const D to_x = product(x[0], x[2], d.twice_x) + product(x[1], x[2], d.mixed);
+      const D to_b = product(x[0], x[2], d.mixed) + product(x[1], x[2], d.twice_beta);
+      y[1] = select(linear, D(0), to_x);
+      y[2] = select(linear, D(0), to_b);
     });
   }
 };
@@ -201,7 +279,7 @@ struct LogSigmoid {
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     const Beta<ForwardIn<S>> beta(1);
-    map<S, 1, 2>(in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    map(Types<S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = -value<S, true>(-x[0], beta);
       V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), minus_abs(x[0]));
       y[1] = exponential<S::DIGITS, false>(v, V(0)).value();
@@ -243,6 +321,9 @@ extern const Kernels ISA = {
     .shifted = flushing<Shifted>,
     .inverse = kernel_of<Inverse>,  // the inverse of a subnormal is an ordinary number
     .log_sigmoid = flushing<LogSigmoid>,
+    .forward_each = flushing<ForwardEach>,
+    .backward_each = flushing<BackwardEach>,
+    .double_backward_each = flushing<DoubleBackwardEach>,
 };
 
 }  // namespace softplus

@@ -13,9 +13,11 @@ struct Parameters {
   double shift = 0.0;         // what shifted subtracts; NaN: ln2/beta, exact at 0
   bool around_cache = false;  // for results larger than the cache: store past it
   bool to_input = false;      // of a double backward from the output: towards x, not towards y
+  bool shifted = false;       // of the kernels with a beta for each element: minus ln2/beta
 };
 
-// Every pointer is to n contiguous elements of the dtype; an output may be an input's own memory.
+// Every pointer is to n contiguous elements of the dtype; an output may be an input's own memory,
+// where it has the same dtype.
 using Kernel = void (*)(
     Dtype, const char* const* in, char* const* out, int64_t n, const Parameters& parameters);
 
@@ -34,6 +36,16 @@ struct Kernels {
   Kernel inverse;
   // x -> y = ln(sigmoid(x)), z = e^(-|x|); no parameter but around_cache counts
   Kernel log_sigmoid;
+  // With a beta b for each element, b, and what belongs to it, in float64 whatever the dtype. Of an
+  // element whose b is beyond 2^-900 or 2^900, 0 and infinity too, these are the nearest such b's.
+  // Where `shifted`, there is no threshold.
+  // x, b -> y = softplus(x)
+  Kernel forward_each;
+  // g, x, b -> to_x = g * sigmoid(b*x), to_b = g * dy/db
+  Kernel backward_each;
+  // The gradients of the above towards g, x and b in one pass, ggx and ggb being those that come in
+  // towards to_x and to_b: ggx, ggb, g, x, b -> to_g, to_x, to_b
+  Kernel double_backward_each;
 };
 
 // One for each instruction set compiled in; the CPU may lack it.

@@ -43,6 +43,21 @@ struct Beta {
   using T = typename V::Type;
   V sign, size, size_low, inverse, inverse_error;
   V lowest, lowest_derivative, lowest_curvature;
+  // One for each element. What is infinite or 0, or nearly, counts as the nearest number whose
+  // products with others stay in range.
+  explicit INLINE Beta(V each) {
+    static_assert(V::SIZE == D::SIZE);
+    sign = of_bits<V>(bits(each) & sign_bit<V>());
+    size = min(V(0x1p900), max(V(0x1p-900), abs(each)));  // in this order NaN stays
+    size_low = V(0);
+    inverse = V(1) / size;
+    inverse_error = -product_error(inverse, size, V(1));
+    // the exponents alone, rounded to where a result underflows to zero
+    const V log_size = (stored_exponent(size) - V(Scalar<T>::BIAS - 1)) * V(LN2);
+    lowest_derivative = (V(UNDERFLOW_AT<V>) - max(V(0), log_size)) * inverse;
+    lowest_curvature = -(V(LN2 * (Scalar<T>::BIAS - 1)) + log_size) * inverse;
+    lowest = -(stored_exponent(inverse) * V(LN2) + V(0.01)) * inverse;
+  }
   explicit INLINE Beta(double beta) {  // inlined, so that a beta of 1 costs nothing at run time
     long double exact = std::fabs(beta);
     sign = std::copysign(T(0), T(beta));
@@ -130,7 +145,7 @@ INLINE Exponential<V> exponential(V v, V low) {
   if constexpr (DIGITS == Digits::half) {
     q = r * polynomial(r, EXPM1_HALF);
   } else if constexpr (DIGITS == Digits::single) {
-    q = fma(r * r, polynomial(r, EXPM1_SINGLE), r);
+    q = fma(r * r, polynomial(r, EXPM1_SINGLE<T>), r);
   } else {
     V p = polynomial(r, EXPM1_DOUBLE);
     q = fma(r * r, p, r);
@@ -234,17 +249,27 @@ INLINE D over_beta(D high, D low, const Beta<D>& beta) {
   return y + (product_error(sum, beta.inverse, y) + rest);
 }
 
-// ln(1 + e^(-|beta*x|)) / |beta|: what Softplus lies above max(0, x)
-INLINE D above_relu(D x, const Beta<D>& beta) {
-  D low, v = scaled<false>(max(minus_abs(x), lowest<false>(beta)), beta, low);
-  auto e = exponential<Digits::full, true>(v, low);
-  D t = e.value();
+// A number in two parts
+struct Sum {
+  D high, low;
+};
+
+// ln(1 + t), t the value of e
+INLINE Sum log1p_of(const Exponential<D>& e, D t) {
   // scale 1, t > 0.7: ln 2 + ln(1 + q/2), for the gap of a large t has too large an error
   const auto near_zero = D(0.75) < e.scale;
   D f = select(near_zero, 0.5 * e.q, t);
   D f_low = select(near_zero, 0.5 * e.q_low, e.rest(e.scale, t));
   D base = select(near_zero, D(LN2), D(0)), high = base + f;
-  D y = over_beta(high, ((base - high) + f) + log1p_rest(f, f_low), beta);
+  return {high, ((base - high) + f) + log1p_rest(f, f_low)};
+}
+
+// ln(1 + e^(-|beta*x|)) / |beta|: what Softplus lies above max(0, x)
+INLINE D above_relu(D x, const Beta<D>& beta) {
+  D low, v = scaled<false>(max(minus_abs(x), lowest<false>(beta)), beta, low);
+  auto e = exponential<Digits::full, true>(v, low);
+  Sum log = log1p_of(e, e.value());
+  D y = over_beta(log.high, log.low, beta);
   const auto part_underflows = v < D(-600);  // ln(1 + t) = t there
   if (any(part_underflows)) {  // 2^60 times too large, so that no part does before the sum
     D factor = times_power(beta.inverse * D(0x1p60), e.n_and_magic), power = D(1) + e.q;
@@ -327,6 +352,67 @@ INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
   V t = e.value(), one = V(1), other = t / (one + t), larger = select(x < V(0), t, one);
   // t / (1 + t) = t (1 - t / (1 + t)), where the rounding of 1 + t counts t times only
   return {fma(-larger, other, larger), weighted(e, minus_abs(x), beta) / ((one + t) * (one + t))};
+}
+
+// ln(1 + e^v) to the digits of float32, which double computes without low parts, and e^v
+struct Above {
+  D log1p, t;
+};
+INLINE Above above_zero(D v) {
+  D t = exponential<Digits::single, false>(v, D(0)).value();
+  return {t * polynomial(t, LOG1P_SINGLE), t};
+}
+
+// softplus(x) in double, to the digits of float32 or all
+template <Digits DIGITS>
+INLINE D softplus_in_double(D x, const Beta<D>& beta) {
+  if constexpr (DIGITS == Digits::full) return softplus<DIGITS, false>(x, beta);
+  const D z = flip_sign(x, beta.sign);
+  const D v = max(D(UNDERFLOW_AT<D>), minus_abs(z * beta.size));
+  return flip_sign(fma(above_zero(v).log1p, beta.inverse, max(D(0), z)), beta.sign);
+}
+
+// The derivatives of y = softplus(x) towards both x and beta, a shift by ln2/beta among it or not.
+struct DerivativeOfBoth {
+  D s, to_beta;  // dy/dx, dy/dbeta
+  D twice_x, mixed, twice_beta;  // d²y/dx², d²y/(dx dbeta), d²y/dbeta²
+};
+
+// With a = |beta*x|, t = e^-a and the entropy of a coin that falls to one side by s = sigmoid(u),
+// H = ln(1 + t) + a t / (1 + t): dy/dbeta = -H / beta², and of the shifted form (ln 2 - H) / beta²;
+// dH/dbeta = -x² beta s (1 - s).
+template <Digits DIGITS>
+INLINE DerivativeOfBoth derivative_of_both(D x, const Beta<D>& beta, bool shifted) {
+  const D z = flip_sign(x, beta.sign), one = D(1), largest = std::numeric_limits<double>::max();
+  D t, entropy, v;
+  if constexpr (DIGITS == Digits::full) {
+    D low;
+    v = scaled<false>(max(beta.lowest_derivative, minus_abs(x)), beta, low);
+    auto e = exponential<DIGITS, true>(v, low);
+    t = e.value();
+    Sum log = log1p_of(e, t);
+    entropy = log.high + log.low;
+  } else {
+    v = max(D(UNDERFLOW_AT<D>), minus_abs(z * beta.size));
+    Above above = above_zero(v);
+    t = above.t;
+    entropy = above.log1p;
+  }
+  D other = t / (one + t), larger = select(z < D(0), t, one), bend = fma(-other, other, other);
+  entropy = fma(-v, other, entropy);
+  if (shifted) {  // minus ln 2, without cancellation
+    D w = v * v;
+    entropy = select(D(-1.5) < v, -w * polynomial(w, ENTROPY_GAP), entropy - D(LN2));
+  }
+  DerivativeOfBoth d;
+  d.s = fma(-larger, other, larger);
+  // of a tiny beta these overflow, and infinity times a gradient of 0 would be NaN
+  d.to_beta = -max(-largest, min(largest, entropy * beta.inverse * beta.inverse));
+  d.twice_x = flip_sign(bend * beta.size, beta.sign);
+  d.mixed = flip_sign(-v * bend * beta.inverse, of_bits<D>(bits(x) & sign_bit<D>()));
+  D twice = fma(v * v, bend, 2.0 * entropy) * beta.inverse * beta.inverse * beta.inverse;
+  d.twice_beta = flip_sign(max(-largest, min(largest, twice)), beta.sign);
+  return d;
 }
 
 // a b c where the order matters: of two gradients whose product overflows, the smaller one first.

@@ -119,20 +119,20 @@ template <class V> INLINE V product_error(V a, V b, V product) {
   return select(abs(product) < V(T(1e-20)), V(0), error);
 }
 
-// The floats as two vectors of doubles, and back.
-INLINE void widen(F x, D& first, D& second) {
+// A register of floats as doubles, and back.
+INLINE D widen(Floats x) {
   typedef float Half __attribute__((vector_size(REGISTER / 2)));
-  Half half[2 * REGISTERS];
+  Half half[REGISTERS];
   memcpy(half, &x, sizeof x);
-  EACH first.part[k] = __builtin_convertvector(half[k], Doubles);
-  EACH second.part[k] = __builtin_convertvector(half[k + REGISTERS], Doubles);
+  D r;
+  EACH r.part[k] = __builtin_convertvector(half[k], Doubles);
+  return r;
 }
-INLINE F narrow(D first, D second) {
+INLINE Floats narrow(D x) {
   typedef float Half __attribute__((vector_size(REGISTER / 2)));
-  Half half[2 * REGISTERS];
-  EACH half[k] = __builtin_convertvector(first.part[k], Half);
-  EACH half[k + REGISTERS] = __builtin_convertvector(second.part[k], Half);
-  F r;
+  Half half[REGISTERS];
+  EACH half[k] = __builtin_convertvector(x.part[k], Half);
+  Floats r;
   memcpy(&r, half, sizeof r);
   return r;
 }
@@ -148,6 +148,19 @@ INLINE D to_double(Vector<int64_t> x) {
   D r;
   EACH r.part[k] = __builtin_convertvector(x.part[k], Doubles);
   return r;
+}
+
+// The exponent of a positive number, as it is stored: that of 1 is BIAS
+INLINE D stored_exponent(D x) {
+  const D two_52 = 0x1p52;  // whose last bit stands for 1
+  return of_bits<D>((bits(x) >> 52) | bits(two_52)) - two_52;
+}
+
+// Whether any element of one vector has other bits than that of the other.
+INLINE bool differ(D a, D b) {
+  F difference;
+  EACH difference.part[k] = __builtin_convertvector((Ints)a.part[k] ^ (Ints)b.part[k], Floats);
+  return any(F(0) < abs(difference));
 }
 
 // table[index mod LOOKUP]

@@ -54,11 +54,13 @@ Tensor run(
   for (const Tensor& tensor : inputs) config.add_const_input(tensor);
   at::TensorIterator iterator = config.build();
   const int tensors = iterator.ntensors(), first_input = iterator.noutputs();
-  const int64_t size = iterator.element_size(0);
-  iterator.for_each([&](char** data, const int64_t* strides, int64_t n) {
-    over_strides(data, strides, tensors, first_input, n, size, [&](char* const* p, int64_t count) {
-      kernel(dtype, p + first_input, p, count, parameters);
-    });
+  int64_t sizes[MOST_TENSORS];
+  for (int t = 0; t < tensors; t++) sizes[t] = iterator.element_size(t);
+  iterator.for_each([&](char** data, const int64_t* strides, int64_t n, int64_t rows) {
+    over_strides(
+        data, strides, sizes, tensors, first_input, n, rows, [&](char* const* p, int64_t count) {
+          kernel(dtype, p + first_input, p, count, parameters);
+        });
   });
   return iterator.output();
 }

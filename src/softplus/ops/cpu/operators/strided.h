@@ -8,8 +8,11 @@
 
 namespace softplus {
 
-// Elements gathered at a time: of the five tensors that a kernel has at most, blocks of as many
-// doubles fit into the first-level cache.
+// A kernel has at most this many tensors, outputs and inputs together.
+constexpr int MOST_TENSORS = 8;
+
+// Elements gathered at a time: blocks of as many doubles, of all the tensors that a kernel has, fit
+// into the first-level cache.
 constexpr int64_t BLOCK = 512;
 
 template <size_t SIZE>
@@ -26,30 +29,55 @@ inline void copy(
   copy<8>(from, from_step, to, to_step, n);
 }
 
-// Calls kernel(pointers, count) over all n elements of `size` bytes; the pointers are those of the
-// outputs, then of the inputs. What a kernel gives for an element depends on its value alone, so
-// blocks and strides change nothing.
+// A tensor of which `rows` rows of n elements are visited.
+struct Rows {
+  char* data;
+  int64_t size, step, row_step;  // of an element; from one to the next, in bytes; from row to row
+  int64_t n, rows;
+
+  bool dense() const { return step == size && (rows == 1 || row_step == n * size); }
+  bool one_for_all() const { return step == 0 && (rows == 1 || row_step == 0); }
+
+  // Between these elements and a block of them: into it, or out of it.
+  template <bool INTO>
+  void move(int64_t start, int64_t length, char* block) const {
+    for (int64_t end = start + length; start < end;) {
+      const int64_t row = start / n, column = start % n, count = std::min(n - column, end - start);
+      char* const here = data + row * row_step + column * step;
+      if (INTO) copy(here, step, block, size, count, size);
+      else copy(block, size, here, step, count, size);
+      start += count;
+      block += count * size;
+    }
+  }
+};
+
+// Calls kernel(pointers, count) over `rows` rows of n elements; the pointers are those of the
+// outputs, then of the inputs, of `sizes` bytes an element; `strides` are those from element to
+// element, then those from row to row. What a kernel gives for an element depends on its value
+// alone, so blocks and strides change nothing.
 template <typename Kernel>
 void over_strides(
-    char* const* data, const int64_t* strides, int tensors, int outputs, int64_t n, int64_t size,
-    const Kernel& kernel) {
-  if (std::all_of(strides, strides + tensors, [&](int64_t stride) { return stride == size; }))
-    return kernel(data, n);
-  alignas(64) char blocks[5][BLOCK * sizeof(double)];
-  for (int64_t start = 0; start < n; start += BLOCK) {
-    const int64_t length = std::min(BLOCK, n - start);
-    char* pointers[5];
+    char* const* data, const int64_t* strides, const int64_t* sizes, int tensors, int outputs,
+    int64_t n, int64_t rows, const Kernel& kernel) {
+  Rows of[MOST_TENSORS];
+  for (int t = 0; t < tensors; t++)
+    of[t] = {data[t], sizes[t], strides[t], strides[tensors + t], n, rows};
+  if (std::all_of(of, of + tensors, [](const Rows& tensor) { return tensor.dense(); }))
+    return kernel(data, n * rows);
+  alignas(64) char blocks[MOST_TENSORS][BLOCK * sizeof(double)];
+  for (int64_t start = 0; start < n * rows; start += BLOCK) {
+    const int64_t length = std::min(BLOCK, n * rows - start);
+    char* pointers[MOST_TENSORS];
     for (int t = 0; t < tensors; t++) {
-      char* const from = data[t] + start * strides[t];
-      pointers[t] = strides[t] == size ? from : blocks[t];
+      pointers[t] = of[t].dense() ? data[t] + start * sizes[t] : blocks[t];
       // The gradient of a sum is one number for all elements: its block is filled once.
-      if (t >= outputs && pointers[t] == blocks[t] && (start == 0 || strides[t] != 0))
-        copy(from, strides[t], blocks[t], size, length, size);
+      if (t >= outputs && !of[t].dense() && (start == 0 || !of[t].one_for_all()))
+        of[t].template move<true>(start, length, blocks[t]);
     }
     kernel(pointers, length);
     for (int t = 0; t < outputs; t++)
-      if (pointers[t] == blocks[t])
-        copy(blocks[t], size, data[t] + start * strides[t], strides[t], length, size);
+      if (!of[t].dense()) of[t].template move<false>(start, length, blocks[t]);
   }
 }
 
