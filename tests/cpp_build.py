@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import os
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,28 +13,27 @@ SOURCES = ROOT / "src" / "softplus" / "ops" / "cpu"
 
 
 @functools.cache
-def _setup() -> dict:
-    with patch("setuptools.setup"):
-        return runpy.run_path(str(ROOT / "setup.py"))
+def setup() -> dict:
+    """Return what setup.py defines."""
+    return runpy.run_path(str(ROOT / "setup.py"))
+
+
+@contextlib.contextmanager
+def building(compiler: str) -> Iterator[dict]:
+    """Let setup.py see the checkout and a compiler."""
+    with contextlib.chdir(ROOT), patch.dict(os.environ, CXX=compiler):
+        yield setup()
 
 
 def kernel_flags(compiler: str) -> dict[str, list[str]]:
     """Return the flags of kernels.cpp for each instruction set that a compiler knows."""
-    with contextlib.chdir(ROOT):
-        sets = _setup()["instruction_sets"]([compiler])
-    return {name: [*_setup()["KERNEL_FLAGS"], *flags] for name, flags in sets.items()}
+    with building(compiler) as build:
+        sets = build["instruction_sets"]()
+        return {name: [*build["KERNEL_FLAGS"], *flags] for name, flags in sets.items()}
 
 
-def bindings_command(compiler: str) -> list:
-    """Return the command that compiles bindings.cpp, but for the name of the result."""
-    (extension,) = _setup()["build_options"]()["ext_modules"]
-    include = [f"-isystem{path}" for path in extension.include_dirs]
-    named = ["-DTORCH_EXTENSION_NAME=_kernels", "-fPIC"]
-    return [
-        compiler,
-        *include,
-        *extension.extra_compile_args,
-        *named,
-        "-c",
-        SOURCES / "bindings.cpp",
-    ]
+def other_flags(compiler: str, source: str) -> list[str]:
+    """Return the flags of one of the other sources."""
+    with building(compiler) as build:
+        both = [*build["library_sources"](), *build["entry"]().compiled_from()]
+        return dict(both)[source]

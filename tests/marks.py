@@ -5,7 +5,9 @@ import torch
 
 from softplus.ops import cpu
 
-with_kernels = pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}")
+with_kernels = pytest.mark.skipif(
+    cpu.entry_absent is not None, reason=f"no C++ entry to the kernels: {cpu.entry_absent}"
+)
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype)[6:])

@@ -291,7 +291,7 @@ assert "Overriding a previously registered kernel" in str(caught[0].message), ca
     )
 
 
-def test_without_kernels_it_says_so_and_changes_nothing(monkeypatch):
-    monkeypatch.setattr(cpu, "absent", cpu._HOW_TO_BUILD)
-    with pytest.raises(RuntimeError, match=r"pip install.*`python -m softplus`"):
+def test_without_the_entry_it_says_so_and_changes_nothing(monkeypatch):
+    monkeypatch.setattr(cpu, "entry_absent", "not built")
+    with pytest.raises(RuntimeError, match=r"C\+\+ entry.*: not built; `python -m softplus`"):
         patch()

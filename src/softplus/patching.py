@@ -89,11 +89,11 @@ def patch() -> Patch:
     afterwards; double backward is PyTorch's own formula.
 
     Raises:
-        RuntimeError: There are no compiled kernels here; `python -m softplus` says why.
+        RuntimeError: There is no C++ entry to the kernels here; `python -m softplus` says why.
     """
-    if cpu.absent is not None:
+    if cpu.entry_absent is not None:
         raise RuntimeError(
-            f"patch() needs this package's compiled kernels: {cpu.absent}; `python -m softplus` "
-            "says what is live"
+            f"patch() needs this package's C++ entry to its kernels: {cpu.entry_absent}; "
+            "`python -m softplus` says how to get it"
         )
     return Patch()

@@ -76,7 +76,7 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
     return (
         is_dynamo_compiling()
         and not is_exporting()
-        and cpu.absent is None
+        and cpu.entry_absent is None
         and input.device.type == "cpu"
         and not isinstance(beta, Tensor)
         and 2.0**-60 <= abs(beta) <= 2.0**60  # ordinary_beta in operators.h

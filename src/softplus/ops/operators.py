@@ -170,7 +170,7 @@ _UNDER_FUNCTORCH = {
     "inverse": definition.inverse_softplus,
 }
 
-if cpu.absent is None:
+if cpu.entry_absent is None:
     library.impl("forward_at", _forward_at, "CPU")
     library.impl("backward_at", _backward_at, "CPU")
     register_autograd("softplus::forward_at", _differentiate, setup_context=_save, lib=library)

@@ -1,7 +1,6 @@
-"""The compiled kernels as a file: when it is loaded, when it is not, and builds that fail."""
+"""The library and the entry as files: when they are loaded, when not, and builds that fail."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,13 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import cpp_build
 import softplus
 from marks import with_kernels
 from softplus.ops import cpu
 
 PACKAGE = Path(softplus.__file__).parent
 ROOT = Path(__file__).parents[3]
-SETS = [] if cpu.absent else cpu._kernels.available()
+SETS = cpu.available()
+with_library = pytest.mark.skipif(cpu.absent is not None, reason=f"no library: {cpu.absent}")
 
 # What every way to load the package must pass: right values, gradients, and one line that says
 # what is live.
@@ -39,6 +40,7 @@ assert softplus.shifted_softplus(torch.zeros(3)).equal(torch.zeros(3))
 print(softplus.__file__)
 print(cpu.instruction_set())
 print(cpu.absent)
+print(cpu.entry_absent)
 for warning in caught:
     print("warning:", warning.category.__name__, warning.message)
 """
@@ -69,78 +71,116 @@ def copy(tmp_path):
     return tmp_path
 
 
-def compiled(folder: Path) -> Path:
-    """Return the compiled file of a package."""
-    (library,) = (folder / "softplus" / "ops" / "cpu").glob("_kernels.*")
-    return library
-
-
-def mark(folder: Path, version: bytes) -> None:
-    """Change the PyTorch version that a compiled file says it was built for."""
-    library = compiled(folder)
-    old = re.search(rb"softplus-built-for:[^;]*;", library.read_bytes())[0]
-    new = b"softplus-built-for:" + version + b";"
-    library.write_bytes(library.read_bytes().replace(old, new.ljust(len(old), b"\0")))
+def compiled(folder: Path, kind: str) -> Path:
+    """Return a compiled file of a package: the library's or the entry's."""
+    (file,) = (folder / "softplus" / "ops" / "cpu").glob(f"{kind}*.so")
+    return file
 
 
 @with_kernels
 def test_a_copy_runs_on_its_kernels(copy):
-    assert check(copy) == [SETS[-1], "None"]
+    assert check(copy) == [SETS[-1], "None", "None"]
 
 
-@with_kernels
-def test_kernels_of_another_pytorch_are_not_loaded(copy):
-    """Whatever the file holds beside its mark: it is not opened as a library."""
-    other = torch.__version__.translate(str.maketrans("0123456789", "1234567890"))
-    mark(copy, other.encode())
-    live, absent, *warned = check(copy)
+def without_library(folder: Path, reason: str) -> None:
+    """Check that a package runs without its library, says why and warns once."""
+    live, absent, entry_absent, *warned = check(folder)
     assert live == "None"
-    assert absent.startswith(
-        f"they were built for PyTorch {other}, and this is {torch.__version__}"
-    )
-    assert "pip install --no-build-isolation" in absent
+    assert reason in absent
+    assert entry_absent == "there are no kernels"
     assert warned == [f"warning: UserWarning softplus runs without its CPU kernels: {absent}"]
 
 
-@with_kernels
-def test_kernels_that_do_not_load_are_left(copy):
-    """As those of a PyTorch of the same version that was built otherwise."""
-    library = compiled(copy)
-    library.write_bytes(b"not a library, softplus-built-for:" + torch.__version__.encode() + b";")
-    live, absent, *warned = check(copy)
+@with_library
+@pytest.mark.parametrize("share", [0, 0.001, 0.01, 0.5, 0.9])
+def test_a_library_cut_short_is_not_loaded(copy, share):
+    """Mapped into memory it would end in a bus error."""
+    library = compiled(copy, "_kernels")
+    os.truncate(library, int(library.stat().st_size * share))
+    without_library(copy, f"{library} is cut short")
+
+
+@with_library
+def test_a_library_for_another_platform_is_left(copy):
+    library = compiled(copy, "_kernels")
+    with library.open("r+b") as opened:
+        opened.seek(18)
+        opened.write(b"\xf7\x00")  # BPF, which is no machine
+    without_library(copy, f"{library} does not load: ")
+
+
+@with_library
+def test_what_is_no_library_is_left(copy):
+    library = compiled(copy, "_kernels")
+    library.write_bytes(b"not a library" * 100)
+    without_library(copy, f"{library} does not load: ")
+
+
+def test_without_a_library(copy):
+    for file in (copy / "softplus" / "ops" / "cpu").glob("*.so"):
+        file.unlink()
+    live, absent, entry_absent, *warned = check(copy)
     assert live == "None"
-    assert absent.startswith("they do not load: ")
-    assert "pip install --no-build-isolation" in absent
-    assert warned == [f"warning: UserWarning softplus runs without its CPU kernels: {absent}"]
-
-
-def test_a_file_that_says_nothing_is_not_loaded(copy):
-    for library in (copy / "softplus" / "ops" / "cpu").glob("_kernels.*"):
-        library.unlink()
-    suffix = ".pyd" if sys.platform == "win32" else ".so"
-    (copy / "softplus" / "ops" / "cpu" / f"_kernels{suffix}").write_bytes(b"not a library")
-    live, absent, *warned = check(copy)
-    assert live == "None"
-    assert "an unknown version" in absent
-    assert len(warned) == 1
-
-
-def test_without_a_compiled_file(copy):
-    for library in (copy / "softplus" / "ops" / "cpu").glob("_kernels.*"):
-        library.unlink()
-    live, absent, *warned = check(copy)
-    assert live == "None"
-    assert absent.startswith("they were not built; with a C++ compiler")
+    assert absent.startswith("not built; with a C++ compiler")
+    assert entry_absent == "there are no kernels"
     assert warned == []
     assert check(copy, SOFTPLUS_ISA="avx2")[0] == "None"
 
 
-@pytest.mark.parametrize("isa", SETS)
-def test_the_environment_forces_an_instruction_set(isa):
-    assert check(PACKAGE.parent, SOFTPLUS_ISA=isa) == [isa, "None"]
+def without_entry(folder: Path, reason: str) -> None:
+    """Check that a package runs on its library without the entry, and warns of nothing."""
+    live, absent, entry_absent, *warned = check(folder)
+    assert live == SETS[-1]
+    assert absent == "None"
+    assert f"none for PyTorch {torch.__version__} and this Python: {reason}" in entry_absent
+    assert warned == []
 
 
 @with_kernels
+def test_the_entry_of_another_pytorch_is_not_found(copy):
+    entry = compiled(copy, "_torch")
+    entry.rename(entry.with_name(entry.name.replace("_torch_", "_torch_1")))
+    without_entry(copy, "not built")
+
+
+@with_kernels
+def test_the_entry_of_another_python_is_not_found(copy):
+    entry = compiled(copy, "_torch")
+    entry.rename(entry.with_name(entry.name.replace("cpython-3", "cpython-2")))
+    without_entry(copy, "not built")
+
+
+@with_kernels
+def test_an_entry_cut_short_is_not_loaded(copy):
+    entry = compiled(copy, "_torch")
+    os.truncate(entry, entry.stat().st_size // 2)
+    without_entry(copy, f"{entry} is cut short")
+
+
+@with_kernels
+def test_an_entry_to_other_kernels_is_left(copy):
+    """As after an update of the sources of which only half was built."""
+    entry = compiled(copy, "_torch")
+    content = entry.read_bytes()
+    assert content.count(b"softplus kernels forward:") == 1
+    entry.write_bytes(content.replace(b"softplus kernels forward:", b"softplus kernels backward"))
+    without_entry(copy, f"{entry} does not load: ")
+
+
+def test_builds_of_one_release_share_an_entry():
+    build = cpp_build.setup()
+    for name in (cpu._entry_module, build["entry_module"]):
+        assert name("2.13.0") == name("2.13.0+cpu") == name("2.13.0+cu130") == "_torch_2_13_0"
+        assert name("2.14.0a0+git12") == "_torch_2_14_0a0_git12"
+        assert name("2.14.0.dev20261130+cpu") == "_torch_2_14_0_dev20261130_cpu"
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_the_environment_forces_an_instruction_set(isa):
+    assert check(PACKAGE.parent, SOFTPLUS_ISA=isa) == [isa, "None", "None"]
+
+
+@with_library
 @pytest.mark.parametrize(
     "wanted", ["avx1024", "AVX2", *({"avx2", "avx512"} - set(SETS))], ids=lambda name: name
 )
@@ -160,7 +200,7 @@ def test_an_instruction_set_that_is_not_there_is_an_error(wanted):
     )
 
 
-@with_kernels
+@with_library
 def test_the_instruction_sets():
     assert SETS[0] == "baseline"
     assert [name for name in ("baseline", "avx2", "avx512") if name in SETS] == SETS
@@ -173,7 +213,7 @@ def test_the_instruction_sets():
 @pytest.mark.parametrize("compiler", ["/bin/false", "/nowhere/c++"])
 def test_a_failing_compiler_leaves_the_package_without_kernels(tmp_path, compiler):
     source = tmp_path / "source"
-    ignore = shutil.ignore_patterns("_kernels.*", "__pycache__", "*.egg-info")
+    ignore = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "src", source / "src", ignore=ignore)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -189,10 +229,8 @@ def test_a_failing_compiler_leaves_the_package_without_kernels(tmp_path, compile
     )
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    # Where the compiler fails at its first task, or where it fails to compile.
-    failed = ("softplus: no CPU kernels", 'building extension "softplus.ops.cpu._kernels" failed')
-    assert any(message in said for message in failed)
-    live, absent, *warned = check(target)
+    assert "softplus: no softplus.ops.cpu._kernels: " in said
+    live, absent, _, *warned = check(target)
     assert live == "None"
-    assert absent.startswith("they were not built")
+    assert absent.startswith("not built")
     assert warned == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cpp_build import ROOT, SOURCES, bindings_command, kernel_flags
+from cpp_build import ROOT, SOURCES, kernel_flags, other_flags
 
 COMPILER = shutil.which("c++")
 FORMATTER = shutil.which("clang-format", path=Path(sys.executable).parent)
@@ -51,8 +51,10 @@ def test_the_kernels_compile_without_a_warning(isa, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
-def test_the_bindings_compile_without_a_warning(tmp_path):
-    compile_without_a_warning(bindings_command(COMPILER), tmp_path)
+@pytest.mark.parametrize("source", ["library.cpp", "instruction_set.cpp", "bindings.cpp"])
+def test_the_rest_compiles_without_a_warning(source, tmp_path):
+    command = [COMPILER, *other_flags(COMPILER, source), "-c", SOURCES / source]
+    compile_without_a_warning(command, tmp_path)
 
 
 def compile_without_a_warning(command: list, folder: Path) -> None:

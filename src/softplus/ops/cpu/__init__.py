@@ -1,12 +1,14 @@
-"""The CPU kernels: loads the compiled library where it fits, and says what is live and why."""
+"""The CPU kernels: finds the library and the C++ entry to it, and says what is live and why."""
 
 import os
 import re
+import struct
 import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,38 +20,57 @@ _HOW_TO_BUILD = (
 
 
 def _none(*_: Any) -> None:
-    """Stand in for an entry where there are no kernels: no call is theirs."""
+    """Stand in for the entry where it is absent: no call is its."""
 
 
+# The entry: each function returns None where a call is not a plain eager one.
 softplus: Callable[..., torch.Tensor | None] = _none
 shifted_softplus: Callable[..., torch.Tensor | None] = _none
 inverse_softplus: Callable[..., torch.Tensor | None] = _none
 
-# Why the kernels are absent; None where they are live.
+# Why there are no kernels at all, and why there is no entry to them; None for what is live.
 absent: str | None = None
+entry_absent: str | None = None
 
 
-def _load() -> str | None:
-    """Load the compiled library, or return why it cannot serve."""
-    library = find_spec("softplus.ops.cpu._kernels")
-    if library is None or library.origin is None:
-        return f"they were not built; {_HOW_TO_BUILD}"
-    # The library says in plain text what it was built for: loading one that does not fit could
-    # crash.
-    mark = re.search(rb"softplus-built-for:([^;]*);", Path(library.origin).read_bytes())
-    built_for = mark[1].decode() if mark else "an unknown version"
-    if built_for == torch.__version__:
-        try:
-            import_module("softplus.ops.cpu._kernels")
-        except ImportError as error:
-            why = f"they do not load: {error}"
-        else:
-            return None
-    else:
-        why = f"they were built for PyTorch {built_for}, and this is {torch.__version__}"
-    reason = f"{why}; to build them anew, {_HOW_TO_BUILD}"
-    warnings.warn(f"softplus runs without its CPU kernels: {reason}", stacklevel=2)
-    return reason
+def _entry_module(version: str) -> str:
+    """Return the name of the entry for a version of PyTorch, as in setup.py.
+
+    One for another PyTorch, which could crash it, has another name and is not found.
+    """
+    release = re.fullmatch(r"([\d.]+)(?:\+.*)?", version)
+    return "_torch_" + re.sub(r"\W", "_", release[1] if release else version)
+
+
+def _cut_short(file: Path) -> bool:
+    """Whether an ELF file ends before what its header says is in it: loaded, it could crash."""
+    with file.open("rb") as opened:
+        size = os.fstat(opened.fileno()).st_size
+        header = opened.read(64)
+        if header[:5] != b"\x7fELF\x02":
+            return size < 64
+        if size < 64:
+            return True
+        start, entry_size, entries = struct.unpack_from("<32xQ14xHH", header)
+        opened.seek(start)
+        table = opened.read(entry_size * entries)
+    if len(table) < entry_size * entries:
+        return True
+    segments = [struct.unpack_from("<8xQ16xQ", table, i) for i in range(0, len(table), entry_size)]
+    return any(offset + length > size for offset, length in segments)
+
+
+def _load(name: str) -> ModuleType | str:
+    """Load a compiled module of this package, or return why that cannot be."""
+    spec = find_spec(f"{__name__}.{name}")
+    if spec is None or spec.origin is None:
+        return "not built"
+    if _cut_short(Path(spec.origin)):
+        return f"{spec.origin} is cut short"
+    try:
+        return import_module(spec.name)
+    except Exception as error:  # noqa: BLE001 -- whatever a file of another build makes of it
+        return f"{spec.origin} does not load: {error}"
 
 
 def instruction_set() -> str | None:
@@ -69,23 +90,30 @@ def use(name: str) -> None:
 
 def patch() -> None:
     """Put the kernels in the place of PyTorch's own, until `unpatch` has been called as often."""
-    _kernels.patch()
+    _entry.patch()
 
 
 def unpatch() -> None:
     """Take one call of `patch` back."""
-    _kernels.unpatch()
+    _entry.unpatch()
 
 
-absent = _load()
-if absent is None:
-    from softplus.ops.cpu import _kernels  # type: ignore[attr-defined]  # compiled
-
+_kernels: Any = _load("_kernels")
+if isinstance(_kernels, str):
+    absent = f"{_kernels}; {_HOW_TO_BUILD}"
+    entry_absent = "there are no kernels"
+    if _kernels != "not built":
+        warnings.warn(f"softplus runs without its CPU kernels: {absent}", stacklevel=2)
+else:
     if wanted := os.environ.get("SOFTPLUS_ISA"):
         try:
             use(wanted)
         except ValueError as error:
             raise ValueError(f"SOFTPLUS_ISA={wanted}: {error}") from None
-    softplus = _kernels.softplus
-    shifted_softplus = _kernels.shifted_softplus
-    inverse_softplus = _kernels.inverse_softplus
+    _entry: Any = _load(_entry_module(torch.__version__))
+    if isinstance(_entry, str):
+        entry_absent = f"none for PyTorch {torch.__version__} and this Python: {_entry}"
+    else:
+        softplus = _entry.softplus
+        shifted_softplus = _entry.shifted_softplus
+        inverse_softplus = _entry.inverse_softplus

@@ -1,9 +1,41 @@
-// The whole library but its kernels, in one translation unit: reading PyTorch's headers is most of
-// the time that compiling takes.
-#include "instruction_set.cpp"
+// The entry, the module of one PyTorch and one Python, in one translation unit: reading PyTorch's
+// headers is most of the time that compiling takes. Its kernels are those of the library.
 #include "operators/autograd.cpp"
 #include "operators/calls.cpp"
 #include "operators/cpu.cpp"
 #include "patch.cpp"
 
 #include "entry.cpp"
+#include "table.h"
+
+namespace softplus {
+namespace {
+
+Table table = nullptr;
+
+}  // namespace
+
+const Kernels& chosen() {
+  TORCH_INTERNAL_ASSERT(table != nullptr);
+  return table();
+}
+
+}  // namespace softplus
+
+PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
+  const auto library = pybind11::module_::import("softplus.ops.cpu._kernels");
+  // An error where the library's table has other kernels: it was built from other sources.
+  softplus::table = reinterpret_cast<softplus::Table>(
+      PyCapsule_GetPointer(library.attr("table").ptr(), softplus::TABLE));
+  if (!softplus::table) throw pybind11::error_already_set();
+  softplus::real =
+      pybind11::object(pybind11::module_::import("numbers").attr("Real")).release().ptr();
+  static PyMethodDef methods[] = {
+      softplus::fast_call("softplus", softplus::softplus),
+      softplus::fast_call("shifted_softplus", softplus::shifted_softplus),
+      softplus::fast_call("inverse_softplus", softplus::inverse_softplus),
+      {nullptr, nullptr, 0, nullptr}};
+  PyModule_AddFunctions(m.ptr(), methods);
+  m.def("patch", softplus::patch);
+  m.def("unpatch", softplus::unpatch);
+}

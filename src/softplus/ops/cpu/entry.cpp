@@ -131,23 +131,3 @@ PyMethodDef fast_call(const char* name, _PyCFunctionFast function) {
 
 }  // namespace
 }  // namespace softplus
-
-// What the loader reads in the file before it loads it.
-extern "C" __attribute__((used, visibility("default"))) const char softplus_built_for[] =
-    "softplus-built-for:" BUILT_FOR ";";
-
-PYBIND11_MODULE(_kernels, m) {
-  softplus::real =
-      pybind11::object(pybind11::module_::import("numbers").attr("Real")).release().ptr();
-  static PyMethodDef methods[] = {
-      softplus::fast_call("softplus", softplus::softplus),
-      softplus::fast_call("shifted_softplus", softplus::shifted_softplus),
-      softplus::fast_call("inverse_softplus", softplus::inverse_softplus),
-      {nullptr, nullptr, 0, nullptr}};
-  PyModule_AddFunctions(m.ptr(), methods);
-  m.def("available", softplus::available);
-  m.def("chosen", [] { return softplus::chosen().name; });
-  m.def("use", softplus::use);
-  m.def("patch", softplus::patch);
-  m.def("unpatch", softplus::unpatch);
-}

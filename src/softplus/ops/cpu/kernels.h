@@ -23,29 +23,9 @@ using Kernel = void (*)(
 
 struct Kernels {
   const char* name;  // "baseline", "avx2", "avx512"
-  // x -> y = softplus(x)
-  Kernel forward;
-  // g, y = softplus(x) (no effective threshold) -> gx = g * sigmoid(beta*x); g, x -> gx
-  Kernel backward_of_output, backward_of_input;
-  // The gradients of the above towards g (gg*s) and towards y (gg*g*beta*e^(-beta*y)) or x
-  // (gg*g*beta*s*(1-s)) in one pass: gg, g, y -> to_g, to_y; gg, g, x -> to_g, to_x
-  Kernel double_backward_of_output, double_backward_of_input;
-  // x -> y = softplus(x) - shift
-  Kernel shifted;
-  // y -> x with softplus(x) = y
-  Kernel inverse;
-  // x -> y = ln(sigmoid(x)), z = e^(-|x|); no parameter but around_cache counts
-  Kernel log_sigmoid;
-  // With a beta b for each element, b, and what belongs to it, in float64 whatever the dtype. Of an
-  // element whose b is beyond 2^-900 or 2^900, 0 and infinity too, these are the nearest such b's.
-  // Where `shifted`, there is no threshold.
-  // x, b -> y = softplus(x)
-  Kernel forward_each;
-  // g, x, b -> to_x = g * sigmoid(b*x), to_b = g * dy/db
-  Kernel backward_each;
-  // The gradients of the above towards g, x and b in one pass, ggx and ggb being those that come in
-  // towards to_x and to_b: ggx, ggb, g, x, b -> to_g, to_x, to_b
-  Kernel double_backward_each;
+#define KERNEL(name, outputs, inputs) Kernel name;
+#include "kernels.def"
+#undef KERNEL
 };
 
 // One for each instruction set compiled in; the CPU may lack it.

@@ -1,0 +1,257 @@
+// The library: the kernels for Python, called by number on memory given as addresses. It uses
+// Python's limited API and no header of PyTorch, so that one build serves every Python from 3.11 on
+// and every PyTorch.
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <stdexcept>
+
+#include "instruction_set.h"
+#include "table.h"
+
+namespace softplus {
+namespace {
+
+// Each output and input is of the dtype, x, or of float64, b.
+struct Named {
+  const char* name;
+  Kernel Kernels::* kernel;
+  const char* outputs;
+  const char* inputs;
+};
+
+constexpr Named KERNELS[] = {
+#define KERNEL(name, outputs, inputs) {#name, &Kernels::name, #outputs, #inputs},
+#include "kernels.def"
+#undef KERNEL
+};
+
+constexpr int64_t SIZES[] = {4, 8, 2, 2};  // bytes of an element, in the order of Dtype
+
+constexpr int64_t MOST_TENSORS = 8;
+
+// The elements for which betas are written out at a time.
+constexpr int64_t BLOCK = 512;
+
+// Element i reads betas[i / inner % count].
+struct Betas {
+  const double* betas;
+  int64_t inner, count;
+
+  bool written_out(int64_t n) const { return inner == 1 && count >= n; }
+
+  // Writes those of n elements from the one at `start` on. Runs of one beta are filled, and betas
+  // that change with each element copied: 40 nanoseconds a block, not 700.
+  void write(double* to, int64_t start, int64_t n) const {
+    int64_t index = start / inner % count, done = start % inner;
+    for (int64_t i = 0; i < n;) {
+      const int64_t run = std::min(n - i, inner == 1 ? count - index : inner - done);
+      if (inner == 1) {
+        std::copy_n(betas + index, run, to + i);
+        index = 0;
+      } else {
+        std::fill_n(to + i, run, betas[index]);
+        index = index + 1 == count ? 0 : index + 1;
+      }
+      done = 0;
+      i += run;
+    }
+  }
+};
+
+// One call of a kernel, any part of which can be run by itself.
+struct Task {
+  Kernel kernel;
+  Dtype dtype;
+  Parameters parameters;
+  int64_t n, outputs, tensors;
+  char* data[MOST_TENSORS];  // of the outputs, then of the inputs
+  int64_t sizes[MOST_TENSORS];
+  Betas betas;  // of a kernel that has one for each element; of the others .betas is null
+
+  void run(int64_t start, int64_t end) const {
+    if (!betas.betas || betas.written_out(n)) return call(start, end, nullptr);
+    double block[BLOCK];
+    for (int64_t from = start; from < end; from += BLOCK) {
+      const int64_t to = std::min(from + BLOCK, end);
+      if (from == start || betas.count > 1) betas.write(block, from, std::min(BLOCK, end - from));
+      call(from, to, block);
+    }
+  }
+
+  void call(int64_t start, int64_t end, double* block) const {
+    char* at[MOST_TENSORS];
+    for (int64_t t = 0; t < tensors; t++) at[t] = data[t] + start * sizes[t];
+    if (block) at[tensors - 1] = reinterpret_cast<char*>(block);
+    kernel(dtype, at + outputs, at, end - start, parameters);
+  }
+};
+
+// PyTorch's own threads: those of the OpenMP library that it loads with global symbols. Where it
+// has none of GCC's kind the functions are null, and the caller's thread does all.
+struct Pool {
+  void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags);
+  int (*thread)();
+  int (*threads)();
+};
+
+template <class Function>
+void find(Function& function, const char* name) {
+  function = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+}
+
+const Pool& pool() {
+  static const Pool found = [] {
+    Pool p;
+    find(p.parallel, "GOMP_parallel");
+    find(p.thread, "omp_get_thread_num");
+    find(p.threads, "omp_get_num_threads");
+    if (!p.thread || !p.threads) p.parallel = nullptr;
+    return p;
+  }();
+  return found;
+}
+
+// Fewer elements than this for a thread are not worth its start: PyTorch's own figure.
+constexpr int64_t GRAIN = 32768;
+
+void run_share(void* pointer) {
+  const Task& task = *static_cast<const Task*>(pointer);
+  const int64_t threads = pool().threads(), blocks = (task.n + BLOCK - 1) / BLOCK;
+  const int64_t share = (blocks + threads - 1) / threads * BLOCK;
+  const int64_t start = share * pool().thread();
+  if (start < task.n) task.run(start, std::min(start + share, task.n));
+}
+
+void run_on_threads(Task& task, int64_t threads) {
+  threads = std::min(threads, (task.n + GRAIN - 1) / GRAIN);
+  if (threads > 1 && pool().parallel) pool().parallel(run_share, &task, unsigned(threads), 0);
+  else task.run(0, task.n);
+}
+
+// Up to this many elements a call takes no longer than other steps of Python do, and keeps the GIL.
+constexpr int64_t SMALL = 4096;
+
+enum Flags { TO_INPUT = 1, SHIFTED = 2, AROUND_CACHE = 4 };
+
+// The arguments of run() up to the addresses.
+enum { KERNEL, DTYPE, N, BETA, THRESHOLD, SHIFT, FLAGS, INNER, COUNT, THREADS, ADDRESSES };
+
+const char RUN[] =
+    "run(kernel, dtype, n, beta, threshold, shift, flags, inner, count, threads, *addresses)\n\n"
+    "Run a kernel, an index into KERNELS, over n elements of a dtype (0 to 3: float32, float64,\n"
+    "bfloat16, float16) in contiguous memory, on up to so many of PyTorch's threads. Addresses\n"
+    "are those of the outputs, then of the inputs; the caller keeps the memory until the return,\n"
+    "for more than 4,096 elements are computed without the GIL. A shift of None is ln2/beta.\n"
+    "Flags are 1: of a double backward towards the input, 2: shifted, 4: around the cache. Of a\n"
+    "kernel with a beta for each element the last address is that of `count` float64 betas, and\n"
+    "element i reads the one at i // inner % count; elsewhere inner and count are not read.";
+
+PyObject* run(PyObject*, PyObject* const* arguments, Py_ssize_t given) {
+  if (given < ADDRESSES) return PyErr_Format(PyExc_TypeError, "run: got %zd arguments", given);
+  const auto integer = [&](int place) { return PyLong_AsLongLong(arguments[place]); };
+  const long long kernel = integer(KERNEL), dtype = integer(DTYPE), flags = integer(FLAGS);
+  Task task = {};
+  task.n = integer(N);
+  task.betas = {nullptr, integer(INNER), integer(COUNT)};
+  const long long threads = integer(THREADS);
+  Parameters& p = task.parameters;
+  p.beta = PyFloat_AsDouble(arguments[BETA]);
+  p.threshold = PyFloat_AsDouble(arguments[THRESHOLD]);
+  p.shift = arguments[SHIFT] == Py_None ? std::numeric_limits<double>::quiet_NaN()
+                                        : PyFloat_AsDouble(arguments[SHIFT]);
+  p.around_cache = flags & AROUND_CACHE;
+  p.to_input = flags & TO_INPUT;
+  p.shifted = flags & SHIFTED;
+  if (PyErr_Occurred()) return nullptr;
+  if (kernel < 0 || kernel >= std::ssize(KERNELS) || dtype < 0 || dtype >= std::ssize(SIZES))
+    return PyErr_Format(PyExc_ValueError, "run: no kernel %lld, or no dtype %lld", kernel, dtype);
+  const Named& named = KERNELS[kernel];
+  task.kernel = chosen().*named.kernel;
+  task.dtype = Dtype(dtype);
+  task.outputs = int64_t(std::strlen(named.outputs));
+  task.tensors = task.outputs + int64_t(std::strlen(named.inputs));
+  if (given != ADDRESSES + task.tensors)
+    return PyErr_Format(
+        PyExc_TypeError, "run: %s takes %lld addresses, got %zd", named.name,
+        static_cast<long long>(task.tensors), given - ADDRESSES);
+  for (int64_t t = 0; t < task.tensors; t++) {
+    const bool is_output = t < task.outputs;
+    const char type = is_output ? named.outputs[t] : named.inputs[t - task.outputs];
+    task.sizes[t] = type == 'x' ? SIZES[dtype] : int64_t(sizeof(double));
+    task.data[t] = static_cast<char*>(PyLong_AsVoidPtr(arguments[ADDRESSES + t]));
+    if (t == task.tensors - 1 && type == 'b')
+      task.betas.betas = reinterpret_cast<const double*>(task.data[t]);
+  }
+  if (PyErr_Occurred()) return nullptr;
+  if (task.betas.betas && (task.betas.inner < 1 || task.betas.count < 1))
+    return PyErr_Format(PyExc_ValueError, "run: inner and count must be positive");
+  PyThreadState* const released = task.n > SMALL ? PyEval_SaveThread() : nullptr;
+  run_on_threads(task, threads);
+  if (released) PyEval_RestoreThread(released);
+  Py_RETURN_NONE;
+}
+
+PyObject* chosen_name(PyObject*, PyObject*) { return PyUnicode_FromString(chosen().name); }
+
+PyObject* available_names(PyObject*, PyObject*) {
+  PyObject* const names = PyList_New(0);
+  for (const std::string& name : available()) {
+    PyObject* const item = PyUnicode_FromString(name.c_str());
+    PyList_Append(names, item);
+    Py_DecRef(item);
+  }
+  return names;
+}
+
+PyObject* use_named(PyObject*, PyObject* name) {
+  const char* const text = PyUnicode_AsUTF8AndSize(name, nullptr);
+  if (!text) return nullptr;
+  try {
+    use(text);
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+    return nullptr;
+  }
+  Py_RETURN_NONE;
+}
+
+PyMethodDef METHODS[] = {
+    {"run", reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(run)), METH_FASTCALL, RUN},
+    {"chosen", chosen_name, METH_NOARGS, "Return the name of the instruction set in use."},
+    {"available", available_names, METH_NOARGS,
+     "Return the names of those that this CPU can run, the plainest first."},
+    {"use", use_named, METH_O, "Put one of the available ones into use."},
+    {nullptr, nullptr, 0, nullptr}};
+
+PyModuleDef MODULE = {
+    PyModuleDef_HEAD_INIT,
+    "_kernels",
+    "The CPU kernels.",
+    -1,
+    METHODS,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr};
+
+}  // namespace
+}  // namespace softplus
+
+PyMODINIT_FUNC PyInit__kernels() {
+  using namespace softplus;
+  PyObject* const module = PyModule_Create(&MODULE);
+  PyObject* const names = PyTuple_New(std::ssize(KERNELS));
+  for (Py_ssize_t i = 0; i < std::ssize(KERNELS); i++)
+    PyTuple_SetItem(names, i, PyUnicode_FromString(KERNELS[i].name));
+  PyModule_AddObject(module, "KERNELS", names);
+  void* const table = reinterpret_cast<void*>(static_cast<Table>(chosen));
+  PyModule_AddObject(module, "table", PyCapsule_New(table, TABLE, nullptr));
+  return module;
+}
