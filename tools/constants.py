@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import fit_half
 import numpy as np
 from fit import fit
-from mpmath import atanh, exp, expm1, log, log1p, mp, mpf
+from mpmath import atanh, cosh, exp, expm1, log, log1p, mp, mpf
 
 mp.prec = 200
 LN2 = log(2)
@@ -43,9 +43,8 @@ constexpr float LN2_FLOAT = {ln2_float}f, LN2_FLOAT_EXCESS = {ln2_float_excess}f
 
 // (e^r - 1 - r) / r^2 for |r| <= ln2/2, and (e^r - 1) / r for the half types
 constexpr double EXPM1_DOUBLE[] ={expm1_double}
-template <class T> constexpr T EXPM1_SINGLE[] = {{0}};
-template <> constexpr float EXPM1_SINGLE<float>[] ={expm1_single}
-template <> constexpr double EXPM1_SINGLE<double>[] ={expm1_single_of_double}
+constexpr float EXPM1_SINGLE[] ={expm1_single}
+constexpr double EXPM1_SINGLE_IN_DOUBLE[] ={expm1_single_in_double}
 constexpr float EXPM1_HALF[] ={expm1_half}
 
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
@@ -53,6 +52,9 @@ constexpr double ATANH[] ={atanh}
 
 // ln(1 + t) / t for t up to 1, to the digits of float32
 constexpr double LOG1P_SINGLE[] ={log1p_single}
+
+// ln(cosh(u/2)) / w, w = u^2, for |u| up to 1.5, to the digits of float32
+constexpr double LOG_COSH_SINGLE[] ={log_cosh_single}
 
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] ={entropy_gap}
@@ -188,6 +190,18 @@ def log1p_series(degree: int) -> tuple[list[float], float]:
     )
 
 
+def log_cosh_series(degree: int) -> tuple[list[float], float]:
+    """Return ln(cosh(u/2)) / w, w = u^2: what ln((1 + e^u) / 2) lies above u/2."""
+    return fit(
+        lambda w: log(cosh(mp.sqrt(w) / 2)) / w,
+        lambda w: w / (mp.sqrt(w) / 2 - log(cosh(mp.sqrt(w) / 2))),
+        mpf(2) ** -40,
+        mpf("2.26"),
+        range(degree + 1),
+        np.float64,
+    )
+
+
 def entropy_gap(w: mpf) -> mpf:
     """Return (ln 2 - entropy(u)) / w, w = u^2: the entropy, in nats, of a coin of sigmoid(u)."""
     u = mp.sqrt(w)
@@ -231,10 +245,11 @@ def header(half_table: Callable[[int], tuple[np.ndarray, str]] = half_table) -> 
         ln2_float_excess=number(np.float32(LN2_FLOAT - LN2)),
         expm1_double=series(expm1_series(12, np.float64), np.float64),
         expm1_single=series(expm1_series(6, np.float32), np.float32),
-        expm1_single_of_double=series(expm1_series(7, np.float64), np.float64),
+        expm1_single_in_double=series(expm1_series(7, np.float64), np.float64),
         expm1_half=series(expm1_of_half(4), np.float32),
         atanh=series(atanh_series(9), np.float64),
         log1p_single=series(log1p_series(11), np.float64),
+        log_cosh_single=series(log_cosh_series(5), np.float64),
         entropy_gap=series(entropy_gap_series(12), np.float64),
         table=specialised("TABLE", softplus_table),
         tail="\n".join(tails) + "\n",

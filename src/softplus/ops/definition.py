@@ -44,8 +44,14 @@ def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tens
     return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else float(beta)
 
 
+def _scaled(x: Tensor, beta: float | Tensor) -> Tensor:
+    # beta·x. An infinite x counts as the largest number where beta may want a gradient: a gradient
+    # of 0 times infinity would be NaN.
+    return (torch.nan_to_num(x, nan=math.nan) if isinstance(beta, Tensor) else x) * beta
+
+
 def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
-    u = x * beta
+    u = _scaled(x, beta)
     negative = u < 0
     exponent = torch.where(negative, u, -u)
     # e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and
@@ -73,7 +79,7 @@ def backward(
 ) -> Tensor:
     """Return grad·sigmoid(beta·x), of the input x or, as -expm1(-beta·y), of the output y."""
     value, beta = computing(saved, beta)
-    u = value * beta
+    u = _scaled(value, beta)
     slope = -torch.expm1(-u) if of_output else torch.sigmoid(u)
     if threshold is not None and threshold < EXACT_THRESHOLD:
         slope = torch.where(u > threshold, 1.0, slope)
@@ -91,7 +97,7 @@ def shifted_softplus(
     if shift is not None:
         y = _softplus(x, beta) - (shift if isinstance(shift, Tensor) else float(shift))
     else:
-        u = x * beta
+        u = _scaled(x, beta)
         near = u.abs() < 1
         y = torch.where(
             near,
@@ -109,7 +115,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     with w = v - ln 2, for large v as v + ln(1 - e^-v).
     """
     y, beta = computing(input, beta)
-    v = y * beta
+    v = _scaled(y, beta)
     small, large = v < 0.4, v > 1
     middle = ~(small | large)
     near = torch.where(small, v, 0.4)

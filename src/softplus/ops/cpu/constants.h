@@ -23,10 +23,9 @@ constexpr double EXPM1_DOUBLE[] =  // error 2^-61.5
     {0x1p-1, 0x1.5555555555559p-3, 0x1.555555555554cp-5, 0x1.111111110f653p-7,
      0x1.6c16c16c1b326p-10, 0x1.a01a01b004c92p-13, 0x1.a01a018b4563p-16, 0x1.71ddf80af17ebp-19,
      0x1.27e5197b7c045p-22, 0x1.af5f3608118d2p-26, 0x1.1f104a868b179p-29};
-template <class T> constexpr T EXPM1_SINGLE[] = {0};
-template <> constexpr float EXPM1_SINGLE<float>[] =  // error 2^-26.1
+constexpr float EXPM1_SINGLE[] =  // error 2^-26.1
     {0x1.fffffep-2f, 0x1.5554b4p-3f, 0x1.5556f2p-5f, 0x1.12254ap-7f, 0x1.6b9c66p-10f};
-template <> constexpr double EXPM1_SINGLE<double>[] =  // error 2^-31.9
+constexpr double EXPM1_SINGLE_IN_DOUBLE[] =  // error 2^-31.9
     {0x1.0000002818bc5p-1, 0x1.555554fffe01bp-3, 0x1.5554ad94c29d1p-5, 0x1.111172662cee6p-7,
      0x1.6d74ae554bce2p-10, 0x1.a051782e256bap-13};
 constexpr float EXPM1_HALF[] =  // error 2^-18.4
@@ -43,6 +42,11 @@ constexpr double LOG1P_SINGLE[] =  // error 2^-32.8
     {0x1.fffffffed320dp-1, -0x1.fffffd5b5bb78p-2, 0x1.5554d5b9cc8eep-2, -0x1.ffece20bb1efbp-3,
      0x1.98d905128d93bp-3, -0x1.50c386565ea51p-3, 0x1.126d927df14b2p-3, -0x1.9cacca7c1082p-4,
      0x1.03c7e19c38997p-4, -0x1.e747e11e2c244p-6, 0x1.23ab5060f9f57p-7, -0x1.47324e6456d5bp-10};
+
+// ln(cosh(u/2)) / w, w = u^2, for |u| up to 1.5, to the digits of float32
+constexpr double LOG_COSH_SINGLE[] =  // error 2^-29.8
+    {0x1.fffffee1ad0d6p-4, -0x1.5554813d21a72p-8, 0x1.6be87caba9f45p-12, -0x1.b5ac15cc5cb1ep-16,
+     0x1.03449a4651394p-19, -0x1.aa246530ac3bfp-24};
 
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] =  // error 2^-53.0

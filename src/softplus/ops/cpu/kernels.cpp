@@ -107,6 +107,8 @@ INLINE typename S::V value(typename S::V x, const Beta<ForwardIn<S>>& beta) {
 // or -1 and no threshold is in effect (it saves from a quarter to half of the operations), and 0
 // otherwise, as in all kernels that are not ByBeta.
 struct ByBeta {};
+// Of these the number is whether the shifted form is meant.
+struct ByShift {};
 
 struct Forward : ByBeta {
   template <class S, int BETA>
@@ -208,15 +210,14 @@ struct Inverse {
   }
 };
 
-// The kernels with a beta for each element compute in double, whatever the dtype: what serves one
-// that serves all in float32 as well costs more to make for each than it saves.
+// A beta for each element. The kernels that have one compute in double, whatever the dtype: a beta
+// of any size is then served, and needs no low part in float32.
 struct BetaOfEach {
   Beta<D> of{D(1)};
   D last = 1;
   double threshold;
-  bool shifted;
   explicit INLINE BetaOfEach(const Parameters& p)
-      : threshold(p.threshold < 20 && !p.shifted ? p.threshold : INFINITY), shifted(p.shifted) {}
+      : threshold(p.threshold < 20 && !p.shifted ? p.threshold : INFINITY) {}
   // A run of one beta, a channel or a number for all, makes it once.
   INLINE const Beta<D>& at(D b) {
     if (differ(b, last)) {
@@ -228,27 +229,28 @@ struct BetaOfEach {
   INLINE auto linear(D x) const { return D(threshold) < flip_sign(x, of.sign) * of.size; }
 };
 
-struct ForwardEach {
-  template <class S, int>
+struct ForwardEach : ByShift {
+  template <class S, int SHIFTED>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using T = InDouble<S>;
     BetaOfEach each(p);
     map(Types<T, Float64>(), Types<T>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
       const Beta<D>& beta = each.at(x[1]);
-      y[0] = each.shifted ? shifted_to_zero(x[0], beta) : softplus_in_double<T::DIGITS>(x[0], beta);
+      y[0] = SHIFTED ? shifted_in_double<T::DIGITS>(x[0], beta)
+                     : softplus_in_double<T::DIGITS>(x[0], beta);
       y[0] = select(each.linear(x[0]), x[0], y[0]);
     });
   }
 };
 
-struct BackwardEach {
-  template <class S, int>
+struct BackwardEach : ByShift {
+  template <class S, int SHIFTED>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using T = InDouble<S>;
     BetaOfEach each(p);
     const Types<T, T, Float64> inputs;
     map(inputs, Types<T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
-      auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), each.shifted);
+      auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), SHIFTED);
       auto linear = each.linear(x[1]);
       y[0] = select(linear, x[0], x[0] * d.s);
       y[1] = select(linear, D(0), x[0] * d.to_beta);
@@ -256,14 +258,14 @@ struct BackwardEach {
   }
 };
 
-struct DoubleBackwardEach {
-  template <class S, int>
+struct DoubleBackwardEach : ByShift {
+  template <class S, int SHIFTED>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using T = InDouble<S>;
     BetaOfEach each(p);
     const Types<T, Float64, T, T, Float64> inputs;
     map(inputs, Types<T, T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
-      auto d = derivative_of_both<T::DIGITS>(x[3], each.at(x[4]), each.shifted);
+      auto d = derivative_of_both<T::DIGITS>(x[3], each.at(x[4]), SHIFTED);
       auto linear = each.linear(x[3]);
       y[0] = select(linear, x[0], x[0] * d.s + x[1] * d.to_beta);
       const D to_x = product(x[0], x[2], d.twice_x) + product(x[1], x[2], d.mixed);
@@ -296,6 +298,9 @@ void kernel_of(Dtype dtype, In in, Out out, int64_t n, const Parameters& p) {
       if (std::fabs(p.beta) == 1 && !(p.threshold < 20))
         return p.beta > 0 ? K::template run<S, 1>(in, out, n, p)
                           : K::template run<S, -1>(in, out, n, p);
+    }
+    if constexpr (std::is_base_of_v<ByShift, K>) {
+      if (p.shifted) return K::template run<S, 1>(in, out, n, p);
     }
     K::template run<S, 0>(in, out, n, p);
   });

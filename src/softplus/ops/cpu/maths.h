@@ -145,7 +145,7 @@ INLINE Exponential<V> exponential(V v, V low) {
   if constexpr (DIGITS == Digits::half) {
     q = r * polynomial(r, EXPM1_HALF);
   } else if constexpr (DIGITS == Digits::single) {
-    q = fma(r * r, polynomial(r, EXPM1_SINGLE<T>), r);
+    q = fma(r * r, polynomial(r, EXPM1_SINGLE), r);
   } else {
     V p = polynomial(r, EXPM1_DOUBLE);
     q = fma(r * r, p, r);
@@ -354,12 +354,37 @@ INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
   return {fma(-larger, other, larger), weighted(e, minus_abs(x), beta) / ((one + t) * (one + t))};
 }
 
+// a b c where the order matters: of two gradients whose product overflows, the smaller one first.
+template <class V>
+INLINE V product(V a, V b, V c) {
+  auto a_smaller = abs(a) < abs(b);
+  return select(a_smaller, a, b) * c * select(a_smaller, b, a);
+}
+
+// softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
+// Largest error, ULP   beta = 1      any
+//   float32              0.5001   0.5001
+//   float64                1.38     1.48
+INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
+  D z = flip_sign(x, beta.sign), small = max(-beta.inverse, min(beta.inverse, z));
+  D low, u = scaled<false>(small, beta, low);
+  auto e = exponential<Digits::full, true>(u, low);
+  D expm1 = fma(e.scale, e.q, e.scale - D(1)), low_of_expm1 = e.rest(e.scale - D(1), expm1);
+  D near = over_beta(0.5 * expm1, log1p_rest(0.5 * expm1, 0.5 * low_of_expm1), beta);
+  D ln2 = LN2 * beta.inverse, ln2_error = product_error(D(LN2), beta.inverse, ln2);
+  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + ln2_error;
+  D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
+  return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
+}
+
 // ln(1 + e^v) to the digits of float32, which double computes without low parts, and e^v
 struct Above {
   D log1p, t;
 };
 INLINE Above above_zero(D v) {
-  D t = exponential<Digits::single, false>(v, D(0)).value();
+  const D shifted = fma(v, D(LOG2E), magic<D>());
+  const D r = fma(shifted - magic<D>(), D(-LN2), v), scale = power(shifted);
+  const D q = fma(r * r, polynomial(r, EXPM1_SINGLE_IN_DOUBLE), r), t = fma(scale, q, scale);
   return {t * polynomial(t, LOG1P_SINGLE), t};
 }
 
@@ -370,6 +395,16 @@ INLINE D softplus_in_double(D x, const Beta<D>& beta) {
   const D z = flip_sign(x, beta.sign);
   const D v = max(D(UNDERFLOW_AT<D>), minus_abs(z * beta.size));
   return flip_sign(fma(above_zero(v).log1p, beta.inverse, max(D(0), z)), beta.sign);
+}
+
+// softplus(x) - ln2/beta in double
+template <Digits DIGITS>
+INLINE D shifted_in_double(D x, const Beta<D>& beta) {
+  if constexpr (DIGITS == Digits::full) return shifted_to_zero(x, beta);
+  const D u = flip_sign(x, beta.sign) * beta.size, v = max(D(UNDERFLOW_AT<D>), minus_abs(u));
+  D near = fma(v * v, polynomial(v * v, LOG_COSH_SINGLE), 0.5 * u);
+  D far = (above_zero(v).log1p - D(LN2)) + max(D(0), u);
+  return flip_sign(select(D(-1.5) < v, near, far) * beta.inverse, beta.sign);
 }
 
 // The derivatives of y = softplus(x) towards both x and beta, a shift by ln2/beta among it or not.
@@ -413,29 +448,6 @@ INLINE DerivativeOfBoth derivative_of_both(D x, const Beta<D>& beta, bool shifte
   D twice = fma(v * v, bend, 2.0 * entropy) * beta.inverse * beta.inverse * beta.inverse;
   d.twice_beta = flip_sign(max(-largest, min(largest, twice)), beta.sign);
   return d;
-}
-
-// a b c where the order matters: of two gradients whose product overflows, the smaller one first.
-template <class V>
-INLINE V product(V a, V b, V c) {
-  auto a_smaller = abs(a) < abs(b);
-  return select(a_smaller, a, b) * c * select(a_smaller, b, a);
-}
-
-// softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
-// Largest error, ULP   beta = 1      any
-//   float32              0.5001   0.5001
-//   float64                1.38     1.48
-INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
-  D z = flip_sign(x, beta.sign), small = max(-beta.inverse, min(beta.inverse, z));
-  D low, u = scaled<false>(small, beta, low);
-  auto e = exponential<Digits::full, true>(u, low);
-  D expm1 = fma(e.scale, e.q, e.scale - D(1)), low_of_expm1 = e.rest(e.scale - D(1), expm1);
-  D near = over_beta(0.5 * expm1, log1p_rest(0.5 * expm1, 0.5 * low_of_expm1), beta);
-  D ln2 = LN2 * beta.inverse, ln2_error = product_error(D(LN2), beta.inverse, ln2);
-  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + ln2_error;
-  D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
-  return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around
