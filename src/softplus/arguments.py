@@ -204,6 +204,18 @@ def check_floor(floor: float) -> None:
         raise ValueError(f"floor must be 0 or a positive finite number, got {floor}")
 
 
+def check_initial(initial: float, floor: float) -> None:
+    """Raise unless `initial` is finite and above `floor` by what float32 can tell."""
+    check_number("initial", initial)
+    limits = torch.finfo(torch.float32)
+    step = max(limits.tiny, limits.eps * floor)
+    if not floor + step <= initial <= limits.max:
+        raise ValueError(
+            f"initial must be a finite number above floor={floor} by {step:.2g} or more, got "
+            f"{initial}: change initial or the floor"
+        )
+
+
 def check_positive_floor(floor: float | None) -> None:
     """Raise unless `floor` is positive and finite, or None."""
     if floor is not None and not 0 < floor < math.inf:
