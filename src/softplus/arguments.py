@@ -290,12 +290,25 @@ def check_num_parameters(num_parameters: int, learnable: bool) -> None:
         )
 
 
-def check_channels(input: Tensor, num_parameters: int) -> None:
-    """Raise unless dimension 1 of `input` has one channel for each of the betas."""
-    if input.dim() < 2 or input.shape[1] != num_parameters:
+def check_channel_dim(channel_dim: int) -> None:
+    """Raise unless `channel_dim` is a whole number."""
+    if not isinstance(channel_dim, int):
+        raise TypeError(
+            f"channel_dim must be a whole number, got {type(channel_dim).__name__} {channel_dim!r}"
+        )
+
+
+def check_channels(input: Tensor, num_parameters: int, channel_dim: int) -> None:
+    """Raise unless this dimension of `input` has one channel for each of the betas."""
+    check_input(input)
+    size = input.shape[channel_dim] if -input.dim() <= channel_dim < input.dim() else None
+    if torch.jit.is_tracing() and size is not None:  # type: ignore[attr-defined,no-untyped-call]
+        return  # the size is a tensor of the trace there
+    if size != num_parameters:
         raise ValueError(
-            f"num_parameters={num_parameters} betas run along dimension 1 of input, which "
-            f"has shape {tuple(input.shape)}: use the size of that dimension, or 1"
+            f"num_parameters={num_parameters} betas run along dimension {channel_dim} of input, "
+            f"which has shape {tuple(input.shape)}: use the size of that dimension, or 1, or "
+            "another channel_dim"
         )
 
 
