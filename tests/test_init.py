@@ -12,6 +12,7 @@ from softplus import (
     calculate_gain,
     centering,
     shifted_softplus,
+    softplus,
 )
 
 ctx = references.ctx
@@ -107,6 +108,27 @@ def test_a_gain_keeps_the_variance_from_layer_to_layer():
     z = 0.7 * torch.randn(4_000_000, generator=generator, dtype=F64)
     kept = calculate_gain("shifted_softplus", beta=2, q=0.49) ** 2
     assert kept * shifted_softplus(z, 2).square().mean().item() == pytest.approx(0.49, rel=5e-3)
+
+
+def kaiming(gain, fan_in, fan_out):
+    """Return weights by the recipe of calculate_gain's docstring."""
+    weight = nn.init.kaiming_normal_(torch.empty(fan_out, fan_in), nonlinearity="linear")
+    return weight * gain
+
+
+@pytest.mark.parametrize(("beta", "q"), [(1.0, 1.0), (5.0, 1.0), (1.0, 9.0)])
+def test_kaimings_start_with_this_gain_keeps_the_variance_through_20_layers(beta, q):
+    torch.manual_seed(0)
+    variances = {}
+    for gain in (calculate_gain("softplus", beta=beta, q=q), math.sqrt(2)):
+        z = torch.randn(256, 512) @ kaiming(math.sqrt(q), 512, 512).T
+        variances[gain] = [z.square().mean().item()]
+        for _ in range(20):
+            z = softplus(z, beta) @ kaiming(gain, 512, 512).T
+            variances[gain].append(z.square().mean().item())
+    ours, he = variances.values()
+    assert ours == pytest.approx([q] * 21, rel=0.35)
+    assert he[-1] > 1.2 * max(ours)
 
 
 @pytest.mark.parametrize("name", ["linear", "conv2d", "sigmoid", "tanh", "relu", "selu"])

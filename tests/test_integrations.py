@@ -1,4 +1,4 @@
-"""The callbacks in the trainers that they are for, where those are installed."""
+"""The callbacks in their trainers, the names in their tables, where the libraries are installed."""
 
 import importlib
 import json
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
     [
         ("lightning", ["lightning", "pytorch_lightning"], "pip install lightning"),
         ("transformers", ["transformers"], "pip install transformers accelerate"),
+        ("timm", ["timm"], "pip install timm"),
     ],
 )
 def test_a_missing_library_is_named(module, absent, advice):

@@ -1,5 +1,6 @@
 """A learnable beta: where it starts, that it stays positive, its gradient, one for each channel."""
 
+import copy
 import itertools
 import math
 
@@ -144,6 +145,102 @@ def test_several_betas_run_along_dimension_1_as_in_prelu(kind, in_place, shape):
     torch.testing.assert_close(*gradients, rtol=1e-13, atol=0)
     prelu = nn.PReLU(3, dtype=torch.float64)  # the convention: it takes these shapes too
     assert prelu(x).shape == result.shape
+
+
+@each_with_beta
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "channel_dim"),
+    [((3,), 0), ((3,), -1), ((3, 5), 0), ((5, 3), -1), ((2, 5, 3), 2), ((2, 3, 4, 5), -3)],
+)
+def test_several_betas_run_along_any_dimension(kind, in_place, shape, channel_dim):
+    module = kind(learnable=True, num_parameters=3, channel_dim=channel_dim, inplace=in_place)
+    with torch.no_grad():
+        module.raw_beta.copy_(torch.tensor([-1.0, 0.5, 4.0]))
+    x = normal(*shape)
+    function = {Softplus: softplus, ShiftedSoftplus: shifted_softplus}[kind]
+    beta = module.beta.detach()
+    wanted = torch.stack(
+        [function(x.select(channel_dim, i), beta[i].item()) for i in range(3)], dim=channel_dim
+    )
+    assert f"channel_dim={channel_dim}" in repr(module)
+    for call in (module, copy.deepcopy(module), torch.fx.symbolic_trace(module)):
+        torch.testing.assert_close(call(x.clone()).detach(), wanted, rtol=1e-5, atol=0)
+
+
+@each_with_beta
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+def test_a_trace_keeps_the_dimension(kind):
+    module = kind(learnable=True, num_parameters=3, channel_dim=-2)
+    with torch.no_grad():
+        module.raw_beta.copy_(torch.tensor([-1.0, 0.5, 4.0]))
+    traced = torch.jit.trace(module, normal(2, 3, 4))
+    x = normal(5, 3, 7)
+    torch.testing.assert_close(traced(x), module(x))
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    assert same(compiled(x), module(x))
+    exported = torch.export.export(module, (x,))
+    torch.testing.assert_close(exported.module()(x), module(x))
+
+
+class Passes(torch.overrides.TorchFunctionMode):
+    """Overrides every function of torch by itself."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+@each_with_beta
+@pytest.mark.parametrize("mode", [lambda: torch.device("cpu"), Passes], ids=["device", "mode"])
+def test_a_mode_changes_neither_shapes_nor_errors(kind, mode):
+    """Under either of them torch functions are overridden, as they are for a tracer."""
+    modules = [kind(learnable=True, num_parameters=3, channel_dim=d) for d in (1, -1, 0)]
+    for module, shape in zip(modules, [(4, 3), (2, 4, 3), (3, 1)], strict=True):
+        wanted = module(normal(*shape))
+        with mode():
+            assert torch.equal(module(normal(*shape)), wanted)
+            for other in ((4, 1), (1, 4), (4,)):
+                with pytest.raises(ValueError, match=r"^num_parameters=3 betas run along"):
+                    module(torch.zeros(other))
+
+
+@each_with_beta
+def test_a_default_device_changes_neither_shapes_nor_errors(kind):
+    torch.set_default_device("cpu")
+    try:
+        module = kind(learnable=True, num_parameters=3)
+        assert module(torch.zeros(4, 3)).shape == (4, 3)
+        with pytest.raises(ValueError, match=r"dimension 1 of input, which has shape \(4, 1\)"):
+            module(torch.zeros(4, 1))
+    finally:
+        torch.set_default_device(None)
+
+
+@each_with_beta
+def test_one_beta_keeps_every_shape(kind):
+    module = kind(2.0, learnable=True)
+    for shape in ((), (1,), (2, 1), (0,)):
+        result = module(torch.zeros(shape))
+        assert result.shape == shape
+        result.sum().backward()
+
+
+@each_with_beta
+def test_a_dimension_that_is_none(kind):
+    with pytest.raises(TypeError, match=r"^channel_dim must be a whole number, got float 1\.0"):
+        kind(channel_dim=1.0)
+    module = kind(learnable=True, num_parameters=3, channel_dim=2)
+    with pytest.raises(ValueError, match=r"along dimension 2 of input, which has shape \(2, 3\)"):
+        module(torch.zeros(2, 3))
+    with pytest.raises(TypeError, match=r"^input must be a torch.Tensor, got float"):
+        module(1.0)
+
+
+@each_with_beta
+def test_a_module_pickled_before_it_had_a_dimension(kind):
+    module = kind(learnable=True, num_parameters=3)
+    del vars(module)["channel_dim"]
+    assert copy.deepcopy(module)(torch.zeros(5, 3)).shape == (5, 3)
 
 
 def test_channels_last_stays():

@@ -13,11 +13,12 @@ from softplus.hardening import harden
 from softplus.init import calculate_gain, centering, looks_linear_
 from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
 from softplus.patching import patch
-from softplus.positive import SoftplusTransform, register_positive
+from softplus.positive import Positive, SoftplusTransform, register_positive
 
 __all__ = [
     "BetaAnnealing",
     "LogSigmoid",
+    "Positive",
     "ShiftedSoftplus",
     "Softplus",
     "SoftplusTransform",

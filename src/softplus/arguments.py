@@ -204,6 +204,18 @@ def check_floor(floor: float) -> None:
         raise ValueError(f"floor must be 0 or a positive finite number, got {floor}")
 
 
+def check_initial(initial: float, floor: float) -> None:
+    """Raise unless `initial` is finite and above `floor` by what float32 can tell."""
+    check_number("initial", initial)
+    limits = torch.finfo(torch.float32)
+    step = max(limits.tiny, limits.eps * floor)
+    if not floor + step <= initial <= limits.max:
+        raise ValueError(
+            f"initial must be a finite number above floor={floor} by {step:.2g} or more, got "
+            f"{initial}: change initial or the floor"
+        )
+
+
 def check_positive_floor(floor: float | None) -> None:
     """Raise unless `floor` is positive and finite, or None."""
     if floor is not None and not 0 < floor < math.inf:
@@ -278,12 +290,25 @@ def check_num_parameters(num_parameters: int, learnable: bool) -> None:
         )
 
 
-def check_channels(input: Tensor, num_parameters: int) -> None:
-    """Raise unless dimension 1 of `input` has one channel for each of the betas."""
-    if input.dim() < 2 or input.shape[1] != num_parameters:
+def check_channel_dim(channel_dim: int) -> None:
+    """Raise unless `channel_dim` is a whole number."""
+    if not isinstance(channel_dim, int):
+        raise TypeError(
+            f"channel_dim must be a whole number, got {type(channel_dim).__name__} {channel_dim!r}"
+        )
+
+
+def check_channels(input: Tensor, num_parameters: int, channel_dim: int) -> None:
+    """Raise unless this dimension of `input` has one channel for each of the betas."""
+    check_input(input)
+    size = input.shape[channel_dim] if -input.dim() <= channel_dim < input.dim() else None
+    if torch.jit.is_tracing() and size is not None:  # type: ignore[attr-defined,no-untyped-call]
+        return  # the size is a tensor of the trace there
+    if size != num_parameters:
         raise ValueError(
-            f"num_parameters={num_parameters} betas run along dimension 1 of input, which "
-            f"has shape {tuple(input.shape)}: use the size of that dimension, or 1"
+            f"num_parameters={num_parameters} betas run along dimension {channel_dim} of input, "
+            f"which has shape {tuple(input.shape)}: use the size of that dimension, or 1, or "
+            "another channel_dim"
         )
 
 

@@ -48,6 +48,13 @@ def calculate_gain(
     it is ReLU's sqrt(2), to 0, where the forward gain of plain Softplus vanishes and the others
     are 2.
 
+    `torch.nn.init.kaiming_normal_` knows no Softplus: draw for "linear", whose gain is 1, and
+    multiply by this one. A first layer, which reads no Softplus, keeps 1; biases are 0.
+
+    >>> layer = nn.Linear(512, 512)
+    >>> weight = nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    >>> weight.data *= calculate_gain("softplus")
+
     Args:
         nonlinearity: "softplus"; "shifted_softplus", which is less ln2/beta; or a name that
             `torch.nn.init.calculate_gain` knows, to which it then goes.

@@ -1,10 +1,10 @@
 """Softplus and its relatives as modules, drop-in beside `torch.nn`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import has_torch_function
+from torch import Tensor, fx, nn
 
 from softplus import arguments, functional
 
@@ -22,13 +22,16 @@ class _WithBeta(nn.Module):
     inplace: bool
     raw_beta: nn.Parameter | None
     _fixed_beta: float  # of a learnable one where it started
+    channel_dim: int = 1  # of a module that was pickled before it had the attribute
 
-    def _start(self, beta: float, learnable: bool, num_parameters: int) -> None:
+    def _start(self, beta: float, learnable: bool, num_parameters: int, channel_dim: int) -> None:
         arguments.check_module_beta(beta)
         arguments.check_num_parameters(num_parameters, learnable)
+        arguments.check_channel_dim(channel_dim)
         if learnable:
             arguments.check_learnable(beta, _BETA_FLOOR)
         self.num_parameters = num_parameters
+        self.channel_dim = channel_dim
         # A float, which torch.compile turns into a variable where it changes: an int of a module it
         # takes for a constant, and compiles anew for each.
         self._fixed_beta = float(beta)
@@ -48,7 +51,8 @@ class _WithBeta(nn.Module):
         """The sharpness: the number given, or the tensor that `raw_beta` stands for now."""
         if self.raw_beta is None:
             return self._fixed_beta
-        return functional.softplus(self.raw_beta) + _BETA_FLOOR
+        # One call, as a shift: softplus(raw_beta) + 2^-14 would be two, at each forward pass.
+        return functional.shifted_softplus(self.raw_beta, 1.0, -_BETA_FLOOR)
 
     @beta.setter
     def beta(self, beta: float) -> None:
@@ -62,22 +66,27 @@ class _WithBeta(nn.Module):
     def _along_channels(
         self, input: Tensor, function: Callable[[Tensor, float | Tensor], Tensor]
     ) -> Tensor:
-        """Return function(input, beta), several betas running along dimension 1 as in nn.PReLU."""
+        """Return function(input, beta), several betas running along channel_dim as in nn.PReLU."""
+        beta: Any = self.beta  # a number, a tensor, or a tracer's proxy of one
         if self.num_parameters == 1:
-            return function(input, self.beta)
-        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-        if tracing or has_torch_function((input,)):
-            # A tracer does not tell the number of dimensions: beta goes along the last.
-            return function(input.transpose(1, -1), self.beta).transpose(1, -1)
-        arguments.check_channels(input, self.num_parameters)
-        beta = self.beta
-        if isinstance(beta, Tensor):
-            beta = beta.view(-1, *[1] * (input.dim() - 2))
-        return function(input, beta)
+            if isinstance(beta, Tensor) and isinstance(input, Tensor) and input.dim() == 0:
+                beta = beta.squeeze()  # of shape (1,), which would give the result a dimension
+            return function(input, beta)
+        if isinstance(input, fx.Proxy):
+            # It does not tell the number of dimensions: beta goes along the last.
+            last = function(input.transpose(self.channel_dim, -1), beta)
+            return last.transpose(self.channel_dim, -1)
+        arguments.check_channels(input, self.num_parameters, self.channel_dim)
+        dimensions_after = -1 - self.channel_dim
+        if self.channel_dim >= 0:
+            dimensions_after += input.dim()
+        return function(input, beta.view(-1, *[1] * dimensions_after))
 
     def _options(self) -> list[str]:
         beta = f"beta={str(self._fixed_beta).removesuffix('.0')}"
         learnable = f"learnable=True, num_parameters={self.num_parameters}"
+        if self.channel_dim != 1:
+            learnable += f", channel_dim={self.channel_dim}"
         return [
             learnable if self.raw_beta is not None else beta,
             *(["inplace=True"] if self.inplace else []),
@@ -110,13 +119,15 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
             beta = softplus(raw_beta) + 2^-14. Weight decay pulls `raw_beta` towards 0, which is
             beta = 0.69: put it into a parameter group with weight_decay=0. `reset_parameters()`
             sets it to where it started, as it has to be after `to_empty`.
-        num_parameters: How many betas are learned: 1, or the size of dimension 1 of the input.
+        num_parameters: How many betas are learned: 1, or the size of a dimension of the input.
+        channel_dim: Which dimension that is; a negative one counts from the last.
 
     Shapes and dtypes: any shape; float32, float64, bfloat16 or float16, which the result keeps.
 
     Raises:
         TypeError, ValueError: As `softplus.softplus` does, here and at the call; ValueError for
-            a learnable beta that starts below 2^-14 and for `num_parameters` that fits nothing.
+            a learnable beta that starts below 2^-14 and for `num_parameters` that is not the size
+            of `channel_dim`.
     """
 
     threshold: float | None  # type: ignore[assignment]  # nn.Softplus has no exact setting
@@ -129,9 +140,10 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
         inplace: bool = False,
         learnable: bool = False,
         num_parameters: int = 1,
+        channel_dim: int = 1,
     ) -> None:
         nn.Module.__init__(self)
-        self._start(beta, learnable, num_parameters)
+        self._start(beta, learnable, num_parameters, channel_dim)
         arguments.check_threshold(threshold)
         self.threshold = threshold
         self.inplace = inplace
@@ -167,6 +179,7 @@ class ShiftedSoftplus(_WithBeta):
         inplace: Overwrite the input with the result.
         learnable: As in `Softplus`.
         num_parameters: As in `Softplus`.
+        channel_dim: As in `Softplus`.
 
     Shapes, dtypes and errors: as in `Softplus`.
 
@@ -181,9 +194,10 @@ class ShiftedSoftplus(_WithBeta):
         inplace: bool = False,
         learnable: bool = False,
         num_parameters: int = 1,
+        channel_dim: int = 1,
     ) -> None:
         super().__init__()
-        self._start(beta, learnable, num_parameters)
+        self._start(beta, learnable, num_parameters, channel_dim)
         arguments.check_scalar_shift(shift)
         self.shift = shift
         self.inplace = inplace

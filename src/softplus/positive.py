@@ -1,4 +1,4 @@
-"""Positive quantities through Softplus: a parameter of a module, a value of a distribution."""
+"""Positive quantities through Softplus: an output, a parameter, a value of a distribution."""
 
 import math
 from typing import TypeVar
@@ -7,11 +7,150 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Transform, constraints
 from torch.nn.utils import parametrize
+from torch.overrides import handle_torch_function, has_torch_function
 
 from softplus import arguments
 from softplus.functional import inverse_softplus, softplus
 
 _Module = TypeVar("_Module", bound=nn.Module)
+# By dtype what a Positive computes with: c, a factor next to 1, the floor.
+_Constants = dict[torch.dtype, tuple[float, float, float]]
+
+
+class Positive(nn.Module):
+    """Makes outputs positive: floor + softplus(x + c, beta), which at x = 0 is `initial`.
+
+    >>> scale = Positive(initial=0.1, floor=0.001)
+    >>> scale(torch.tensor([-100.0, -1.0, 0.0, 1.0, 100.0]))
+    tensor([1.0000e-03, 3.8569e-02, 1.0000e-01, 2.5011e-01, 9.7738e+01])
+    >>> nn.Sequential(nn.Linear(4, 2), scale)
+    Sequential(
+      (0): Linear(in_features=4, out_features=2, bias=True)
+      (1): Positive(initial=0.1, floor=0.001, beta=1.0)
+    )
+
+    A network whose last layer starts near 0 so starts at `initial`: put the typical size of the
+    target there. The module has no parameters and an empty state_dict.
+
+    At x = 0 the result is `initial` as the dtype holds it, to the last digit, which no c of that
+    dtype could do alone: its last digit moves a result of 0.001 by 8 ULP. So softplus is multiplied
+    by a factor next to 1, where it has to be. Other implementations of softplus, as on a GPU, may
+    be 1 ULP off.
+
+    Args:
+        initial: The result at x = 0, in units of the output; above the floor.
+        floor: What no result goes below, in units of the output, as the dtype holds it. 0, and
+            whatever is less than it, is the smallest normal number of the dtype if `initial` is
+            more than that, so that a result is positive even at -inf. That is no scale for a
+            density: `Normal(0, 1e-38).log_prob(1)` is -inf. There give a floor in units of the
+            data, a thousandth of its spread, say.
+        beta: The sharpness, positive, in units of 1/output: a step in x is the same step in a
+            result well above 1/beta, and a factor to a result well below.
+
+    Shapes and dtypes: any shape; float32, float64, bfloat16 or float16, which the result keeps.
+    Half types are computed in float32.
+
+    Raises:
+        TypeError: An argument is no number, or the input no floating-point tensor.
+        ValueError: `beta` is not positive and finite, `floor` negative or not finite, or `initial`
+            not finite or not above the floor by what float32 can tell.
+    """
+
+    def __init__(self, initial: float = 1.0, floor: float = 0.0, beta: float = 1.0) -> None:
+        super().__init__()
+        arguments.check_positive_beta(beta)
+        arguments.check_number("floor", floor)
+        arguments.check_floor(floor)
+        arguments.check_initial(initial, floor)
+        self.initial, self.floor, self.beta = float(initial), float(floor), float(beta)
+        self._constants: _Constants = {
+            dtype: _constants(self.initial, self.floor, self.beta, dtype)
+            for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+        }
+
+    def forward(self, input: Tensor) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            c, factor, floor = self._constants[input.dtype]
+            wide = input if input.dtype == torch.float64 else input.float()
+            y = nn.functional.softplus(wide + c, self.beta, 50.0) * factor + floor
+            return y.to(input.dtype)
+        return _positive(input, self._constants, self.beta)
+
+    @torch.jit.unused
+    def inverse(self, output: Tensor) -> Tensor:
+        """Return the x of a result.
+
+        >>> scale = Positive(initial=0.1, floor=0.001)
+        >>> scale.inverse(torch.tensor([0.001, 0.1, 1.0]))
+        tensor([  -inf, 0.0000, 2.8025])
+
+        Right to the last digits of x and of x + c, which is 2 ULP of the result and where that is
+        below 1/beta more: there a last digit of x = -7 is 4 ULP. The floor gives -inf, +inf gives
+        +inf, and a value below the floor NaN.
+
+        Raises:
+            TypeError: As in `softplus.softplus`.
+        """
+        arguments.check_input(output)
+        c, factor, floor = self._constants[output.dtype]
+        above = (_widened(output) - floor) / factor
+        return (inverse_softplus(above, self.beta) - c).to(output.dtype)
+
+    def extra_repr(self) -> str:
+        return f"initial={self.initial}, floor={self.floor}, beta={self.beta}"
+
+
+def _positive(input: Tensor, constants: _Constants, beta: float) -> Tensor:
+    """Compute a Positive: one call to what overrides torch functions, as fx.symbolic_trace does."""
+    if has_torch_function((input,)):
+        result: Tensor = handle_torch_function(_positive, (input,), input, constants, beta)
+        return result
+    arguments.check_input(input)
+    c, factor, floor = constants[input.dtype]
+    y = softplus(_widened(input) + c, beta)
+    if factor != 1:
+        y = y * factor
+    return (y + floor).to(input.dtype)
+
+
+def _constants(
+    initial: float, floor: float, beta: float, dtype: torch.dtype
+) -> tuple[float, float, float]:
+    """Return c, a factor next to 1 and the floor, with factor·softplus(c) + floor == initial.
+
+    Of the c around the inverse, and the factors around what each of them needs, the first that
+    meets `initial` with the kernels; before that, one that does so with PyTorch's softplus too, the
+    vectorised one and the one for single elements, which round differently.
+    """
+    least = torch.finfo(dtype).tiny
+    if floor < least and 2 * least <= initial:
+        floor = least
+    computing = torch.promote_types(dtype, torch.float32)
+    wanted = torch.tensor(initial, dtype=computing, device="cpu")
+    up = torch.full_like(wanted, math.inf)
+    offsets = torch.tensor(sorted(range(-8, 9), key=abs), dtype=computing, device="cpu")
+    lowest = torch.full_like(wanted, floor)
+    for bottom in (lowest, lowest.nextafter(up)):
+        c = inverse_softplus(wanted - bottom, beta) * (1 + torch.finfo(computing).eps * offsets)
+        ours = softplus(c, beta)
+        vectorised = nn.functional.softplus(c.repeat(4), beta, 50.0)[: len(c)]
+        single = torch.stack([nn.functional.softplus(each, beta, 50.0) for each in c])
+        needed = (wanted - bottom) / ours
+        factors = torch.stack(
+            [torch.ones_like(c), needed, needed.nextafter(-up), needed.nextafter(up)]
+        )
+        met, *met_there = (y * factors + bottom == wanted for y in (ours, vectorised, single))
+        rank = met.int() + (met & met_there[0] & met_there[1]).int()
+        if rank.any():
+            break  # else every sum is a tie, rounded to even, and `initial` is odd
+    best = rank.flatten().argmax()
+    c, factor = c.expand_as(factors).flatten()[best], factors.flatten()[best]
+    if not c.isfinite():
+        raise ValueError(
+            f"initial must be what softplus of a finite number gives for beta={beta}, got "
+            f"{initial}: change initial or beta"
+        )
+    return c.item(), factor.item(), bottom.item()
 
 
 def register_positive(

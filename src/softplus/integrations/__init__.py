@@ -1,10 +1,18 @@
-"""Callbacks for other people's trainers; each module needs the library that it is named after."""
+"""Callbacks and names for other people's libraries; each module needs the one it is named after."""
 
 from collections.abc import Sequence
 
 from torch import nn
 
 from softplus.annealing import BetaAnnealing
+from softplus.modules import LogSigmoid, ShiftedSoftplus, Softplus
+
+# The names by which a library that makes activations from names gets to know ours.
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "softplus": Softplus,
+    "shifted_softplus": ShiftedSoftplus,
+    "logsigmoid": LogSigmoid,
+}
 
 
 class AnnealingByCount:
