@@ -202,6 +202,8 @@ def main() -> None:
     if options.here:
         here(options)
         return
+    if options.write and (options.only or len(options.installations) < len(INSTALLATIONS)):
+        parser.error("--write takes all roads and installations: leave --only and --installations")
     if options.quick:
         options.seconds /= 6
     figures = []
