@@ -1,9 +1,11 @@
 """The matrix of docs/compatibility.md: every transform on every call in every dtype, measured.
 
-`python tests/compatibility.py` measures all of it and writes it into the page.
+`python tests/compatibility.py` measures all of it and writes it into the page; `--costs` writes the
+column of costs alone, from what benchmarks/roads.py has measured.
 """
 
 import contextlib
+import json
 import sys
 import tempfile
 import warnings
@@ -34,7 +36,8 @@ from torch.utils.checkpoint import checkpoint
 
 from calls import CALLS
 
-PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "compatibility.md"
 DTYPES = {"f64": torch.float64, "f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 X = [-3.0, -0.5, 0.2, 0.7, 1.5, 4.0]
 
@@ -293,14 +296,27 @@ def holds(check: Check, call: Call, dtype: torch.dtype) -> bool:
     )
 
 
+def costs() -> dict[str, str]:
+    """Return what transforms cost over PyTorch's own, from the file of benchmarks/roads.py.
+
+    With the C++ entry, at 65,536 elements, forward and backward where that was timed.
+    """
+    found = {}
+    for figure in json.loads((ROOT / "benchmarks" / "roads.json").read_text(encoding="utf-8")):
+        if figure["installation"] == "the C++ entry" and figure["size"] == 65_536:
+            ratio = figure["ratio"]
+            found[figure["road"]] = "raises" if ratio is None else f"{ratio:.2f}"
+    return found | {"backward": found["plain eager"]}
+
+
 def row(name: str) -> str:
-    """Return a row of the page: for every call the dtypes in which the transform holds."""
+    """Return a row of the page: its cost, and for every call the dtypes in which it holds."""
     check = (TRANSFORMS | SLOW_TRANSFORMS)[name]
     cells = []
     for call in CALLS.values():
         dtypes = [short for short, dtype in DTYPES.items() if holds(check, call, dtype)]
         cells.append("all" if len(dtypes) == len(DTYPES) else ", ".join(dtypes) or "no")
-    return f"| {name} | {' | '.join(cells)} |"
+    return f"| {name} | {' | '.join([costs().get(name, ''), *cells])} |"
 
 
 def committed() -> dict[str, str]:
@@ -310,13 +326,21 @@ def committed() -> dict[str, str]:
     return {line.split(" | ")[0].removeprefix("| "): line for line in rows}
 
 
+def with_cost(line: str) -> str:
+    """Return a row of the page as it is, but for its cost."""
+    name, _, *cells = line.split(" | ")
+    return " | ".join([name, costs().get(name.removeprefix("| "), ""), *cells])
+
+
 def main() -> None:
     """Measure every row and write it into the page, in the place of the row of that name."""
+    every = [*TRANSFORMS, *SLOW_TRANSFORMS]
     rows = committed()
     text = PAGE.read_text(encoding="utf-8")
-    names = sys.argv[1:] or [*TRANSFORMS, *SLOW_TRANSFORMS]
-    for name in names:
-        text = text.replace(rows[name], row(name))
+    for name in every if sys.argv[1:] in ([], ["--costs"]) else sys.argv[1:]:
+        text = text.replace(
+            rows[name], with_cost(rows[name]) if "--costs" in sys.argv else row(name)
+        )
     PAGE.write_text(text, encoding="utf-8")
 
 
