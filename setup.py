@@ -127,6 +127,12 @@ class BuildExtensions(build_ext):
         except (subprocess.SubprocessError, BaseError, OSError) as error:
             say(f"no {extension.name}: {error}")
 
+    def copy_extensions_to_source(self) -> None:
+        super().copy_extensions_to_source()
+        # Built before the library used the limited API, it would be found first.
+        for old in CPU.glob("_kernels.cpython-*"):
+            old.unlink()
+
     def compiled(self, source: str, flags: list[str]) -> str:
         """Return the object that a source is compiled to, anew only where it is out of date."""
         command = [*compiler(), *shlex.split(os.environ.get("CXXFLAGS", "")), *flags]
