@@ -37,6 +37,8 @@ __all__ = [
     "softplus_",
 ]
 
+__version__ = "0.1.0"
+
 
 def __dir__() -> list[str]:
     """List what users need; the modules that hold it are no part of the face."""

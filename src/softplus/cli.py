@@ -10,6 +10,7 @@ try:
     import typer
     from rich.console import Console
 
+    from softplus import __version__
     from softplus.lab import (
         activations,
         as_json,
@@ -35,12 +36,28 @@ except KeyboardInterrupt:
     raise SystemExit(130) from None
 
 app = typer.Typer(
-    help="Softplus beside ReLU: what they are, what they cost, and which serves a task better.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"softplus {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def read_options(
+    version: Annotated[  # its callback acts
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Softplus beside ReLU: what they are, what they cost, and which serves a task better."""
 
 
 _Activations = Annotated[

@@ -5,11 +5,11 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from softplus import __version__
 from softplus.lab import bench, study
 from softplus.lab.measures import Measures
 from softplus.lab.trials import Outcome, Trial
@@ -80,7 +80,7 @@ def of_times(settings: bench.Settings, cases: Sequence[bench.Case], skipped: str
 
 def key(trial: Trial) -> str:
     """Return the identity of a trial's outcome, versions included."""
-    software = {"torch": torch.__version__, "softplus": version("softplus"), "format": _FORMAT}
+    software = {"torch": torch.__version__, "softplus": __version__, "format": _FORMAT}
     return json.dumps({**asdict(trial), **software}, sort_keys=True)
 
 

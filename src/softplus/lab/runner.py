@@ -4,11 +4,11 @@ import platform
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from importlib.metadata import version
 from statistics import fmean
 
 import torch
 
+from softplus import __version__
 from softplus.lab import cost, engines, statistics, tasks, trials
 from softplus.lab.store import Store
 from softplus.lab.study import Arm, Results, Settings
@@ -56,7 +56,7 @@ def run(
     return Results(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         software={
-            "softplus": version("softplus"),
+            "softplus": __version__,
             "torch": torch.__version__,
             "python": platform.python_version(),
             "machine": platform.machine(),

@@ -13,14 +13,26 @@ from typing import Any
 
 import torch
 
-_HOW_TO_BUILD = (
-    "with a C++ compiler and PyTorch installed: "
-    "pip install --no-build-isolation --force-reinstall --no-deps softplus"
-)
+from softplus.ops.cpu import installation
+
+_NOT_BUILT = "none was built for this PyTorch and this Python"
+
+
+def warn_of_absence() -> None:
+    """Warn, once in a process, that there are no kernels, and say what brings them."""
+    global _warned  # noqa: PLW0603 -- a process's state
+    if absent is not None and not _warned:
+        _warned = True
+        message = f"softplus runs at PyTorch's speed, without its CPU kernels: {absent}"
+        warnings.warn(message, stacklevel=4)
+
+
+_warned = False
 
 
 def _none(*_: Any) -> None:
     """Stand in for the entry where it is absent: no call is its."""
+    warn_of_absence()
 
 
 # The entry: each function returns None where a call is not a plain eager one.
@@ -64,7 +76,7 @@ def _load(name: str) -> ModuleType | str:
     """Load a compiled module of this package, or return why that cannot be."""
     spec = find_spec(f"{__name__}.{name}")
     if spec is None or spec.origin is None:
-        return "not built"
+        return _NOT_BUILT
     if _cut_short(Path(spec.origin)):
         return f"{spec.origin} is cut short"
     try:
@@ -99,21 +111,20 @@ def unpatch() -> None:
 
 
 _kernels: Any = _load("_kernels")
-if isinstance(_kernels, str):
-    absent = f"{_kernels}; {_HOW_TO_BUILD}"
-    entry_absent = "there are no kernels"
-    if _kernels != "not built":
-        warnings.warn(f"softplus runs without its CPU kernels: {absent}", stacklevel=2)
+if _kernels == _NOT_BUILT:
+    absent = f"they were not built; with a C++ compiler: {installation.to_build_kernels()}"
+elif isinstance(_kernels, str):
+    absent = f"{_kernels}; {installation.to_install_again()}"
+elif wanted := os.environ.get("SOFTPLUS_ISA"):
+    try:
+        use(wanted)
+    except ValueError as error:
+        raise ValueError(f"SOFTPLUS_ISA={wanted}: {error}") from None
+
+_entry: Any = "there are no kernels" if absent else _load(_entry_module(torch.__version__))
+if isinstance(_entry, str):
+    entry_absent = _entry
 else:
-    if wanted := os.environ.get("SOFTPLUS_ISA"):
-        try:
-            use(wanted)
-        except ValueError as error:
-            raise ValueError(f"SOFTPLUS_ISA={wanted}: {error}") from None
-    _entry: Any = _load(_entry_module(torch.__version__))
-    if isinstance(_entry, str):
-        entry_absent = f"none for PyTorch {torch.__version__} and this Python: {_entry}"
-    else:
-        softplus = _entry.softplus
-        shifted_softplus = _entry.shifted_softplus
-        inverse_softplus = _entry.inverse_softplus
+    softplus = _entry.softplus
+    shifted_softplus = _entry.shifted_softplus
+    inverse_softplus = _entry.inverse_softplus

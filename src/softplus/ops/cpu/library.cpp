@@ -3,7 +3,6 @@
 // and every PyTorch.
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
-#include <dlfcn.h>
 
 #include <algorithm>
 #include <cmath>
@@ -93,45 +92,38 @@ struct Task {
   }
 };
 
-// PyTorch's own threads: those of the OpenMP library that it loads with global symbols. Where it
-// has none of GCC's kind the functions are null, and the caller's thread does all.
-struct Pool {
-  void (*parallel)(void (*)(void*), void*, unsigned threads, unsigned flags);
-  int (*thread)();
-  int (*threads)();
-};
+}  // namespace
+}  // namespace softplus
 
-template <class Function>
-void find(Function& function, const char* name) {
-  function = reinterpret_cast<Function>(dlsym(RTLD_DEFAULT, name));
+// PyTorch's own threads: weak, these are the functions of the OpenMP library that PyTorch has
+// loaded with global symbols. Where that is not of GCC's kind they are null, and the caller's
+// thread does all.
+extern "C" {
+__attribute__((weak)) void GOMP_parallel(
+    void (*function)(void*), void* argument, unsigned threads, unsigned flags);
+__attribute__((weak)) int omp_get_thread_num();
+__attribute__((weak)) int omp_get_num_threads();
 }
 
-const Pool& pool() {
-  static const Pool found = [] {
-    Pool p;
-    find(p.parallel, "GOMP_parallel");
-    find(p.thread, "omp_get_thread_num");
-    find(p.threads, "omp_get_num_threads");
-    if (!p.thread || !p.threads) p.parallel = nullptr;
-    return p;
-  }();
-  return found;
-}
+namespace softplus {
+namespace {
+
+bool has_threads() { return GOMP_parallel && omp_get_thread_num && omp_get_num_threads; }
 
 // Fewer elements than this for a thread are not worth its start: PyTorch's own figure.
 constexpr int64_t GRAIN = 32768;
 
 void run_share(void* pointer) {
   const Task& task = *static_cast<const Task*>(pointer);
-  const int64_t threads = pool().threads(), blocks = (task.n + BLOCK - 1) / BLOCK;
+  const int64_t threads = omp_get_num_threads(), blocks = (task.n + BLOCK - 1) / BLOCK;
   const int64_t share = (blocks + threads - 1) / threads * BLOCK;
-  const int64_t start = share * pool().thread();
+  const int64_t start = share * omp_get_thread_num();
   if (start < task.n) task.run(start, std::min(start + share, task.n));
 }
 
 void run_on_threads(Task& task, int64_t threads) {
   threads = std::min(threads, (task.n + GRAIN - 1) / GRAIN);
-  if (threads > 1 && pool().parallel) pool().parallel(run_share, &task, unsigned(threads), 0);
+  if (threads > 1 && has_threads()) GOMP_parallel(run_share, &task, unsigned(threads), 0);
   else task.run(0, task.n);
 }
 

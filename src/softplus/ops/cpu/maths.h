@@ -66,7 +66,7 @@ struct Beta {
     size_low = T(exact - high);
     inverse = inverse_high;
     inverse_error = T(1 / (exact * inverse_high) - 1);
-    const double log_size = std::log(double(exact)), normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
+    const double log_size = double(std::log(exact)), normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
     lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / double(exact));
     lowest_curvature = T(-(normal + log_size) / double(exact));
     // a little beyond, so that the result there underflows to zero
