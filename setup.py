@@ -70,6 +70,7 @@ def entry_sources(torch_paths: list[str], module: str) -> list[tuple[str, list[s
         "-O2",
         "-Wno-maybe-uninitialized",  # of PyTorch's templates, inlined into ours
         *system(*torch_paths),
+        f"-idirafter{CPU / 'stubs'}",  # for what PyTorch's headers include and lack
         f"-DTORCH_EXTENSION_NAME={module}",
         "-DTORCH_API_INCLUDE_EXTENSION_H",
     ]

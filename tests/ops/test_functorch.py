@@ -23,7 +23,6 @@ from torch.func import (
 
 import references
 from calls import CALLS, close, each_call, eager_derivatives, normal
-from marks import with_kernels
 from softplus import (
     LogSigmoid,
     ShiftedSoftplus,
@@ -329,18 +328,6 @@ def test_a_tangent_of_the_second_gradient_alone(call):
         tangents = [forward_ad.unpack_dual(each).tangent for each in towards]
     assert close(tangents[0], first * v)
     assert close(tangents[1], second * g * v)
-
-
-@with_kernels
-@pytest.mark.parametrize(
-    ("operator", "arguments"),
-    [("forward", (1.0, 50.0)), ("shifted", (1.0, None)), ("inverse", (1.0,))],
-)
-def test_an_operator_called_by_itself_refuses_a_tangent(operator, arguments):
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(torch.ones(3), torch.ones(3))
-        with pytest.raises(RuntimeError, match=r"call softplus\.softplus"):
-            getattr(torch.ops.softplus, operator)(dual, *arguments)
 
 
 def test_a_derivative_of_beta_in_every_mode():

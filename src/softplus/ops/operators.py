@@ -144,31 +144,8 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return backward(grad, saved, beta, ctx.threshold, ctx.of_output), None, None
 
 
-def _double_backward(
-    grad_grad: Tensor, grad: Tensor, saved: Tensor, *options: Any
-) -> tuple[Tensor, Tensor]:
-    *options_of_backward, to_input = options
-
-    def backward(grad: Tensor, saved: Tensor) -> Tensor:
-        return definition.backward(grad, saved, *options_of_backward)
-
-    to_grad: Tensor
-    to_grad, second = torch.func.vjp(backward, grad, saved)[1](grad_grad)
-    of_output = options_of_backward[-1]
-    return to_grad, backward(second, saved) if of_output and to_input else second
-
-
-# functorch can neither enter C++ autograd nor batch a kernel without a loop: at any of its levels
-# an operator is what the definition makes of it.
-_UNDER_FUNCTORCH = {
-    "forward": definition.softplus,
-    "forward_at": definition.softplus,
-    "backward": definition.backward,
-    "backward_at": definition.backward,
-    "double_backward": _double_backward,
-    "shifted": definition.shifted_softplus,
-    "inverse": definition.inverse_softplus,
-}
+# Under functorch a beta read at run time is the definition's.
+_UNDER_FUNCTORCH = {"forward_at": definition.softplus, "backward_at": definition.backward}
 
 if cpu.entry_absent is None:
     library.impl("forward_at", _forward_at, "CPU")

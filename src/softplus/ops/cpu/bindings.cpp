@@ -1,8 +1,12 @@
 // The entry, the module of one PyTorch and one Python, in one translation unit: reading PyTorch's
 // headers is most of the time that compiling takes. Its kernels are those of the library.
 #include "operators/autograd.cpp"
+#include "operators/autograd_each.cpp"
+#include "operators/batching.cpp"
 #include "operators/calls.cpp"
+#include "operators/composed.cpp"
 #include "operators/cpu.cpp"
+#include "operators/node.cpp"
 #include "patch.cpp"
 
 #include "entry.cpp"
@@ -28,8 +32,9 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   softplus::table = reinterpret_cast<softplus::Table>(
       PyCapsule_GetPointer(library.attr("table").ptr(), softplus::TABLE));
   if (!softplus::table) throw pybind11::error_already_set();
-  softplus::real =
-      pybind11::object(pybind11::module_::import("numbers").attr("Real")).release().ptr();
+  softplus::real = softplus::found("numbers", "Real");
+  softplus::is_exporting = softplus::found("torch.compiler", "is_exporting");
+  softplus::has_torch_function = softplus::found("torch._C", "_has_torch_function_unary");
   static PyMethodDef methods[] = {
       softplus::fast_call("softplus", softplus::softplus),
       softplus::fast_call("shifted_softplus", softplus::shifted_softplus),

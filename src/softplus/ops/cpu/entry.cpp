@@ -1,5 +1,8 @@
-// The entry from Python: decides whether a call is a plain eager one, which the kernels serve.
+// The entry from Python: sends every call that an operator serves to it, and returns None for
+// others.
+#include <ATen/ExpandUtils.h>
 #include <ATen/Functions.h>
+#include <ATen/MemoryOverlap.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/autograd/python_variable.h>
 #include <torch/csrc/utils/pybind.h>
@@ -7,7 +10,6 @@
 #include <cmath>
 #include <limits>
 
-#include "instruction_set.h"
 #include "operators/operators.h"
 #include "patch.h"
 #include "plain.h"
@@ -17,22 +19,45 @@ namespace {
 
 using at::Tensor;
 
-// The tensor if it is a torch.Tensor or torch.nn.Parameter itself, dense, of a dtype with kernels.
-const Tensor* plain_tensor(PyObject* object) {
-  if (!THPVariable_CheckExact(object)) return nullptr;
-  const Tensor& tensor = THPVariable_Unpack(object);
-  return has_kernels(tensor.scalar_type()) && plain(tensor) ? &tensor : nullptr;
+// Kept for ever: these live as long as the interpreter.
+PyObject* real = nullptr;                // numbers.Real
+PyObject* is_exporting = nullptr;        // torch.compiler.is_exporting
+PyObject* has_torch_function = nullptr;  // torch._C._has_torch_function_unary
+
+// Whether an object has a torch function that is not off.
+bool overrides(PyObject* object) {
+  return pybind11::bool_(pybind11::handle(has_torch_function)(pybind11::handle(object)));
 }
 
-PyObject* real = nullptr;  // numbers.Real
+// The tensor, of a dtype with kernels, if the operators serve it. A subclass counts where its torch
+// function is off: there it has asked for what a torch.Tensor gives.
+const Tensor* served_tensor(PyObject* object) {
+  if (!THPVariable_CheckExact(object) && (!THPVariable_Check(object) || overrides(object)))
+    return nullptr;
+  const Tensor& tensor = THPVariable_Unpack(object);
+  return has_kernels(tensor.scalar_type()) && for_operators(tensor) ? &tensor : nullptr;
+}
+
+// Whether the call is one for the operators. What torch.export traces needs PyTorch's own.
+bool served_call() {
+  return !intercepted() &&
+         !(in_dispatch_mode() && pybind11::bool_(pybind11::handle(is_exporting)()));
+}
 
 // A real number as a double, NaN for what is none: the Python side then says what is wrong with it.
 double number(PyObject* object) {
   if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);  // numpy.float64 too
   double value = std::numeric_limits<double>::quiet_NaN();
-  if (PyLong_Check(object)) value = PyLong_AsDouble(object);
-  else if (!THPVariable_CheckExact(object) && PyObject_IsInstance(object, real) == 1)
+  if (PyLong_Check(object)) {
+    value = PyLong_AsDouble(object);
+  } else if (THPVariable_CheckExact(object)) {
+    const Tensor tensor = THPVariable_Unpack(object);
+    if (tensor.dim() == 0 && at::isIntegralType(tensor.scalar_type(), /*includeBool=*/true) &&
+        plain(tensor) && plain_call() && !intercepted())
+      value = tensor.item().toDouble();
+  } else if (PyObject_IsInstance(object, real) == 1) {
     value = PyFloat_AsDouble(object);
+  }
   if (!PyErr_Occurred()) return value;
   PyErr_Clear();  // no double is that large
   return std::numeric_limits<double>::quiet_NaN();
@@ -44,10 +69,10 @@ constexpr int64_t SMALL = 4096;
 // The Python object of compute(input). Other Python threads need not await it, and one of them may
 // give the object that held `input` another tensor (torch.utils.swap_tensors): this one is kept
 // until then. A small call holds the GIL instead, which saves a tenth of the 0.8 microseconds that
-// one on 64 elements takes; not one that autograd records, for saved-tensor hooks run any Python.
+// one on 64 elements takes; not one during which any Python may run: a saved-tensor hook, a mode.
 template <typename Compute>
 PyObject* returned(const Tensor& input, const Compute& compute) {
-  if (input.is_cpu() && input.numel() <= SMALL && !input.requires_grad())
+  if (input.is_cpu() && input.numel() <= SMALL && !input.requires_grad() && plain_call())
     return THPVariable_Wrap(compute(input));
   const Tensor kept = input;
   Tensor result;
@@ -58,8 +83,63 @@ PyObject* returned(const Tensor& input, const Compute& compute) {
   return THPVariable_Wrap(std::move(result));
 }
 
-// The functions below return None where the call is not theirs. They read the numbers first, which
-// may run any Python, and only then the tensors.
+// Input and beta as `forward_each` takes them, of which beta broadcasts against the input.
+std::tuple<Tensor, Tensor> for_each(const Tensor& input, const Tensor& beta) {
+  const auto sizes = at::infer_size_symint(input.sym_sizes(), beta.sym_sizes());
+  const auto of_that_size = [&](const Tensor& tensor) {
+    return tensor.sym_sizes() == sizes ? tensor : tensor.expand_symint(sizes);
+  };
+  return {of_that_size(input), of_that_size(beta.to(at::kDouble))};
+}
+
+// softplus(x), or with `shifted` softplus(x) - ln2/beta.
+Tensor broadcast(const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  const auto [x, b] = for_each(input, beta);
+  return forward_each(x, b, threshold, shifted);
+}
+
+// The beta, a floating-point tensor, if the operators serve it beside the input. What does not
+// broadcast is for the Python side, which says so.
+const Tensor* served_beta(PyObject* object, const Tensor& input) {
+  const Tensor* beta = served_tensor(object);
+  if (!beta || !beta->is_cpu() || !input.is_cpu()) return nullptr;
+  const auto a = input.sym_sizes(), b = beta->sym_sizes();
+  for (size_t d = 1; d <= std::min(a.size(), b.size()); d++) {
+    const auto &x = a[a.size() - d], &y = b[b.size() - d];
+    if (x != y && x != 1 && y != 1) return nullptr;
+  }
+  return beta;
+}
+
+// The functions below return None where the call is not theirs. They first do what may run any
+// Python, and only then look at the tensors.
+
+// softplus(input, beta, threshold, inplace, out) of a tensor beta
+PyObject* softplus_of_tensor(PyObject* const* arguments, const Tensor& input, double threshold) {
+  const Tensor* beta = served_beta(arguments[1], input);
+  if (!beta) Py_RETURN_NONE;
+  const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
+  if (!in_place && !has_out)
+    return returned(input, [&, beta = *beta](const Tensor& x) {
+      return broadcast(x, beta, threshold, /*shifted=*/false);
+    });
+  if (in_place && has_out) Py_RETURN_NONE;
+  const Tensor* output = in_place ? &input : served_tensor(arguments[4]);
+  if (!output || output->sym_sizes() != at::infer_size_symint(input.sym_sizes(), beta->sym_sizes()))
+    Py_RETURN_NONE;
+  // Into memory that shares none with what the kernel still reads.
+  const bool direct =
+      plain_call() && plain(input) && plain(*beta) && plain(*output) && output->is_cpu() &&
+      output->scalar_type() == input.scalar_type() && !records(input, *beta, *output) &&
+      at::get_overlap_status(*output, *beta) == at::MemOverlapStatus::No &&
+      (in_place || at::get_overlap_status(*output, input) == at::MemOverlapStatus::No);
+  if (!direct && !in_place) Py_RETURN_NONE;
+  return returned(input, [&, beta = *beta, output = *output](const Tensor& given) {
+    if (!direct) return output.copy_(broadcast(given.clone(), beta, threshold, /*shifted=*/false));
+    const auto [x, b] = for_each(given, beta);
+    return forward_each_out(output, x, b, threshold);
+  });
+}
 
 // softplus(input, beta, threshold, inplace, out)
 PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
@@ -67,31 +147,40 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   TORCH_CHECK_TYPE(count == 5, "softplus takes 5 arguments, got ", count);
   const double beta = number(arguments[1]);
   const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
-  const Tensor* input = plain_tensor(arguments[0]);
+  if (std::isnan(threshold) || !PyBool_Check(arguments[3]) || !served_call()) Py_RETURN_NONE;
+  const Tensor* input = served_tensor(arguments[0]);
+  if (!input) Py_RETURN_NONE;
+  if (std::isnan(beta)) return softplus_of_tensor(arguments, *input, threshold);
+  if (!ordinary_beta(beta)) Py_RETURN_NONE;
   const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
-  if (!input || !ordinary_beta(beta) || std::isnan(threshold) || !PyBool_Check(arguments[3]) ||
-      !plain_call())
-    Py_RETURN_NONE;
-  const bool records = at::GradMode::is_enabled() && input->requires_grad();
-  if (!in_place && !has_out) {
-    // Elsewhere than on the CPU PyTorch's own: never slower, never keeping more.
-    return returned(*input, [&](const Tensor& x) {
-      return x.is_cpu() ? forward(x, beta, threshold) : at::softplus(x, beta, threshold);
-    });
-  }
-  if (!input->is_cpu() || (in_place && has_out)) Py_RETURN_NONE;
+  // Elsewhere than on the CPU PyTorch's own: never slower, never keeping more. Where beta*x is
+  // above 50, x and softplus(x) are the same number in every dtype, and e^50 overflows in none of
+  // those that it computes in: with this threshold it is exact.
+  const bool cpu = input->is_cpu();
+  const double or_exact = threshold < EXACT ? threshold : 50.0;
+  const auto result = [&](const Tensor& x) {
+    return cpu ? forward(x, beta, threshold) : at::softplus(x, beta, or_exact);
+  };
+  const auto into = [&](Tensor output, const Tensor& x) {
+    return cpu ? forward_out(output, x, beta, threshold)
+               : at::softplus_out(output, x, beta, or_exact);
+  };
+  if (!in_place && !has_out) return returned(*input, result);
+  if (in_place && has_out) Py_RETURN_NONE;
+  const bool direct = plain_call() && plain(*input);
   if (in_place) {
-    // Where backward needs the input that is overwritten, the definition keeps what it needs.
-    if (records && !output_determines_gradient(input->scalar_type(), threshold)) Py_RETURN_NONE;
-    return returned(*input, [&](const Tensor& x) { return forward_in_place(x, beta, threshold); });
+    if (direct && !records(*input))
+      return returned(*input, [&](const Tensor& x) { return into(x, x); });
+    if (direct && cpu && output_determines_gradient(input->scalar_type(), threshold))
+      return returned(
+          *input, [&](const Tensor& x) { return forward_in_place(x, beta, threshold); });
+    return returned(*input, [&](const Tensor& x) { return x.copy_(result(x.clone())); });
   }
-  const Tensor* output = plain_tensor(arguments[4]);
-  if (records || !output || output->requires_grad() || !output->is_cpu() ||
-      output->scalar_type() != input->scalar_type())
+  const Tensor* output = served_tensor(arguments[4]);
+  if (!direct || !output || !plain(*output) || records(*input, *output) ||
+      output->device() != input->device() || output->scalar_type() != input->scalar_type())
     Py_RETURN_NONE;
-  return returned(*input, [&, kept = *output](const Tensor& x) {
-    return forward_out(kept, x, beta, threshold);
-  });
+  return returned(*input, [&, kept = *output](const Tensor& x) { return into(kept, x); });
   END_HANDLE_TH_ERRORS
 }
 
@@ -102,25 +191,39 @@ PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
   const double beta = number(arguments[1]);
   std::optional<double> shift;
   if (arguments[2] != Py_None) shift = number(arguments[2]);
-  const Tensor* input = plain_tensor(arguments[0]);
-  if (!input || !input->is_cpu() || !ordinary_beta(beta) || !std::isfinite(shift.value_or(0)) ||
-      !plain_call())
-    Py_RETURN_NONE;
-  return returned(*input, [&](const Tensor& x) { return shifted(x, beta, shift); });
+  if (!served_call()) Py_RETURN_NONE;
+  const Tensor* input = served_tensor(arguments[0]);
+  if (!input || !input->is_cpu()) Py_RETURN_NONE;
+  if (!std::isnan(beta)) {
+    if (!ordinary_beta(beta) || !std::isfinite(shift.value_or(0))) Py_RETURN_NONE;
+    return returned(*input, [&](const Tensor& x) { return shifted(x, beta, shift); });
+  }
+  const Tensor* tensor = served_beta(arguments[1], *input);
+  if (!tensor || !std::isfinite(shift.value_or(0))) Py_RETURN_NONE;
+  return returned(*input, [&, tensor = *tensor](const Tensor& x) {
+    if (!shift) return broadcast(x, tensor, EXACT, /*shifted=*/true);
+    // Half types are rounded once, after the difference.
+    const auto type = x.scalar_type();
+    const Tensor wide = at::isReducedFloatingType(type) ? x.to(at::kFloat) : x;
+    return (broadcast(wide, tensor, EXACT, /*shifted=*/false) - *shift).to(type);
+  });
   END_HANDLE_TH_ERRORS
 }
 
-// inverse_softplus(input, beta), whose derivatives are the definition's
+// inverse_softplus(input, beta)
 PyObject* inverse_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 2, "inverse_softplus takes 2 arguments, got ", count);
   const double beta = number(arguments[1]);
-  const Tensor* input = plain_tensor(arguments[0]);
-  if (!input || !input->is_cpu() || !ordinary_beta(beta) || !plain_call() ||
-      (at::GradMode::is_enabled() && input->requires_grad()))
-    Py_RETURN_NONE;
+  if (!ordinary_beta(beta) || !served_call()) Py_RETURN_NONE;
+  const Tensor* input = served_tensor(arguments[0]);
+  if (!input || !input->is_cpu()) Py_RETURN_NONE;
   return returned(*input, [&](const Tensor& x) { return inverse(x, beta); });
   END_HANDLE_TH_ERRORS
+}
+
+PyObject* found(const char* module, const char* name) {
+  return pybind11::object(pybind11::module_::import(module).attr(name)).release().ptr();
 }
 
 PyMethodDef fast_call(const char* name, _PyCFunctionFast function) {

@@ -1,224 +1,166 @@
-// The operators under autograd: what is saved, and how gradients are themselves differentiated.
-#include "operators.h"
-
-#include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
+// The operators of a number beta under autograd: what is saved, what differentiates what, tangents.
 #include <torch/csrc/autograd/VariableTypeUtils.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include "../plain.h"
+#include <cmath>
+
+#include "composed.h"
+#include "graph.h"
 
 namespace softplus {
 namespace {
 
 using at::Tensor;
-using torch::autograd::AutogradContext;
+using torch::autograd::collect_next_edges;
+using torch::autograd::Edge;
 using torch::autograd::variable_list;
 
-template <typename... Tensors>
-bool records(const Tensors&... tensors) {
-  return at::GradMode::is_enabled() && (tensors.requires_grad() || ...);
-}
+const Rule FORWARD = {
+    "SoftplusBackward",
+    [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
+      return variable_list{
+          backward(gradients[0], saved[0], options.beta, options.threshold, options.of_output)};
+    }};
 
-// The arguments of an operator that its backward needs beside the tensors.
-void keep(AutogradContext* context, double beta, double threshold, bool of_output) {
-  context->saved_data["beta"] = beta;
-  context->saved_data["threshold"] = threshold;
-  context->saved_data["of_output"] = of_output;
-}
+const Rule BACKWARD = {
+    "SoftplusBackwardBackward",
+    [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
+      auto [to_grad, second] = double_backward(
+          gradients[0], saved[0], saved[1], options.beta, options.threshold, options.of_output,
+          options.to_input);
+      return variable_list{to_grad, second};
+    }};
 
-struct Kept {
-  explicit Kept(AutogradContext* context)
-      : beta(context->saved_data["beta"].toDouble()),
-        threshold(context->saved_data["threshold"].toDouble()),
-        of_output(context->saved_data["of_output"].toBool()) {}
-  double beta, threshold;
-  bool of_output;
-};
+const Rule DOUBLE_BACKWARD = {
+    "SoftplusDoubleBackwardBackward",
+    [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
+      return composed::third(
+          gradients[0], gradients[1], saved[0], saved[1], saved[2], options.beta, options.threshold,
+          options.of_output, options.to_input);
+    }};
 
-// A tensor that a Function reads and that is none of those it differentiates towards.
-struct Aside {
-  Tensor tensor;
-};
+const Rule SHIFTED = {
+    "ShiftedSoftplusBackward",
+    [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
+      return variable_list{backward(gradients[0], saved[0], options.beta, EXACT, false)};
+    }};
 
-// Differentiates towards `grad` and `towards`: what is saved, or with `to_input` the input of which
-// an output is saved.
-struct Backward : torch::autograd::Function<Backward> {
-  static Tensor forward(
-      AutogradContext* context, const Tensor& grad, const Tensor& /*towards*/, const Aside& saved,
-      double beta, double threshold, bool of_output, bool to_input) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    keep(context, beta, threshold, of_output);
-    context->saved_data["to_input"] = to_input;
-    context->save_for_backward({grad, saved.tensor});
-    return softplus::backward(grad, saved.tensor, beta, threshold, of_output);
-  }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const Kept kept(context);
-    const variable_list tensors = context->get_saved_variables();
-    auto [to_grad, second] = double_backward(
-        grads[0], tensors[0], tensors[1], kept.beta, kept.threshold, kept.of_output,
-        context->saved_data["to_input"].toBool());
-    return {to_grad, second, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
-  }
-
-  // From the saved output straight towards the input: one kernel instead of two, as no gradient
-  // towards the output then passes through Forward (57 microseconds at 65,536 elements, not 74).
-  static Tensor from_output(const Tensor& grad, const Tensor& output, const Kept& kept) {
-    Tensor towards = at::empty({0}, output.options());  // stands where the input stood in the graph
-    torch::autograd::impl::set_gradient_edge(towards, output.grad_fn()->next_edge(0));
-    return apply(grad, towards, Aside{output}, kept.beta, kept.threshold, true, true);
-  }
-};
-
-// Where `in_place`, writes over `input` and returns its memory as another tensor, for the history
-// of `input` itself may be that of a view: saved with it, the node would hold itself for ever, and
-// double backward would go on at the view's base.
-struct Forward : torch::autograd::Function<Forward> {
-  static Tensor forward(
-      AutogradContext* context, const Tensor& input, double beta, double threshold, bool in_place) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    const bool of_output = output_determines_gradient(input.scalar_type(), threshold);
-    keep(context, beta, threshold, of_output);
-    const Tensor output = in_place ? forward_out(input, input, beta, threshold).tensor_data()
-                                   : softplus::forward(input, beta, threshold);
-    context->save_for_backward({of_output ? output : input});
-    return output;
-  }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const Kept kept(context);
-    const Tensor& grad = grads[0];
-    const Tensor saved = context->get_saved_variables()[0];
-    return {
-        kept.of_output && records(grad, saved) && plain(grad) && plain_call()
-            ? Backward::from_output(grad, saved, kept)
-            : softplus::backward(grad, saved, kept.beta, kept.threshold, kept.of_output),
-        Tensor(), Tensor(), Tensor()};
-  }
-};
-
-struct Shifted : torch::autograd::Function<Shifted> {
-  static Tensor forward(
-      AutogradContext* context, const Tensor& input, double beta, std::optional<double> shift) {
-    at::AutoDispatchBelowADInplaceOrView below;
-    keep(context, beta, EXACT, false);
-    context->save_for_backward({input});
-    return softplus::shifted(input, beta, shift);
-  }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const Kept kept(context);
-    return {
-        softplus::backward(grads[0], context->get_saved_variables()[0], kept.beta, EXACT, false),
-        Tensor(), Tensor()};
-  }
-};
-
-template <typename... Tensors>
-bool has_tangent(const Tensors&... tensors) {
-  return (tensors._fw_grad(0).defined() || ...);
-}
-
-// The entry sends a tangent to the definition: here it would be lost without a word.
-void refuse_tangent(const Tensor& input) {
-  TORCH_CHECK(
-      !has_tangent(input),
-      "input has a forward-mode tangent, which this operator does not differentiate: call "
-      "softplus.softplus, softplus.shifted_softplus or softplus.inverse_softplus");
-}
+const Rule INVERSE = {
+    "InverseSoftplusBackward",
+    [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
+      return variable_list{composed::inverse_backward(gradients[0], saved[0], options.beta)};
+    }};
 
 Tensor forward_autograd(const Tensor& input, double beta, double threshold) {
-  refuse_tangent(input);
-  if (records(input)) return Forward::apply(input, beta, threshold, false);
-  at::AutoDispatchBelowADInplaceOrView below;
-  return forward(input, beta, threshold);
+  const Tensor output = below_autograd([&] { return forward(input, beta, threshold); });
+  const bool recorded = records(input), dual = has_tangent(input);
+  if (!recorded && !dual) return output;
+  const bool of_output = output_determines_gradient(input.scalar_type(), threshold);
+  c10::intrusive_ptr<Node> node;
+  if (recorded)
+    node = record(FORWARD, {beta, threshold, of_output}, collect_next_edges(input), output);
+  if (dual) {
+    const Tensor saved = of_output ? output : primal_of(input);
+    set_tangent(output, backward(tangent_of(input), saved, beta, threshold, of_output));
+  }
+  if (recorded) node->save(of_output ? output : input, of_output);
+  return output;
 }
 
-// beta times the value saved, in the type in which the formulas run.
-Tensor exponent(const Tensor& saved, double beta) {
-  const auto type = saved.scalar_type();
-  return saved.to(at::isReducedFloatingType(type) ? at::kFloat : type) * beta;
-}
-
-Tensor slope_composed(const Tensor& u, double threshold, bool of_output) {
-  const Tensor slope = of_output ? -at::expm1(-u) : at::sigmoid(u);
-  return threshold < EXACT ? slope.masked_fill(u > threshold, 1) : slope;
-}
-
-// The same in ATen's operators, which differentiate themselves in every mode and to any order.
-Tensor backward_composed(
-    const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
-  const Tensor slope = slope_composed(exponent(saved, beta), threshold, of_output);
-  return (grad * slope).to(saved.scalar_type());
+// Where what backward reads is the output of forward, the gradient goes straight towards its input:
+// one kernel instead of two, as none towards the output then passes through FORWARD (57
+// microseconds at 65,536 elements, not 74).
+Edge edge_towards(const Tensor& saved, Options& options) {
+  const auto* node = dynamic_cast<const Node*>(saved.grad_fn().get());
+  options.to_input = node && &node->rule == &FORWARD && node->options == options;
+  return options.to_input ? node->next_edge(0) : torch::autograd::impl::gradient_edge(saved);
 }
 
 Tensor backward_autograd(
     const Tensor& grad, const Tensor& saved, double beta, double threshold, bool of_output) {
-  if (has_tangent(grad, saved)) return backward_composed(grad, saved, beta, threshold, of_output);
-  if (records(grad, saved))
-    return Backward::apply(grad, saved, Aside{saved}, beta, threshold, of_output, false);
-  at::AutoDispatchBelowADInplaceOrView below;
-  return backward(grad, saved, beta, threshold, of_output);
-}
-
-std::tuple<Tensor, Tensor> double_backward_composed(
-    const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta, double threshold,
-    bool of_output, bool to_input) {
-  const Tensor u = exponent(saved, beta), slope = slope_composed(u, threshold, of_output);
-  Tensor curvature = beta * (of_output ? at::exp(-u) : slope * at::sigmoid(-u));
-  if (of_output && to_input) curvature = curvature * slope;
-  if (threshold < EXACT) curvature = curvature.masked_fill(u > threshold, 0);
-  const auto type = saved.scalar_type();
-  return {(grad_grad * slope).to(type), (grad_grad * grad * curvature).to(type)};
+  const Tensor result =
+      below_autograd([&] { return backward(grad, saved, beta, threshold, of_output); });
+  if (records(grad, saved)) {
+    Options options = {beta, threshold, of_output};
+    Edge towards =
+        of_output ? edge_towards(saved, options) : torch::autograd::impl::gradient_edge(saved);
+    const auto node = record(
+        BACKWARD, options, {torch::autograd::impl::gradient_edge(grad), std::move(towards)},
+        result);
+    node->save(grad);
+    node->save(saved);
+  }
+  if (has_tangent(grad, saved)) {
+    const Tensor g = primal_of(grad), value = primal_of(saved);
+    Tensor of_grad, of_saved;
+    if (has_tangent(grad)) of_grad = backward(tangent_of(grad), value, beta, threshold, of_output);
+    if (has_tangent(saved))
+      of_saved = std::get<1>(double_backward(
+          tangent_of(saved), g, value, beta, threshold, of_output, /*to_input=*/false));
+    set_tangent(result, sum(of_grad, of_saved));
+  }
+  return result;
 }
 
 std::tuple<Tensor, Tensor> double_backward_autograd(
     const Tensor& grad_grad, const Tensor& grad, const Tensor& saved, double beta, double threshold,
     bool of_output, bool to_input) {
-  // Where a third derivative is wanted, or a tangent is carried.
-  if (records(grad_grad, grad, saved) || has_tangent(grad_grad, grad, saved))
-    return double_backward_composed(grad_grad, grad, saved, beta, threshold, of_output, to_input);
-  at::AutoDispatchBelowADInplaceOrView below;
-  return double_backward(grad_grad, grad, saved, beta, threshold, of_output, to_input);
+  if (has_tangent(grad_grad, grad, saved))
+    return composed::double_backward(grad_grad, grad, saved, beta, threshold, of_output, to_input);
+  const auto results = below_autograd([&] {
+    return double_backward(grad_grad, grad, saved, beta, threshold, of_output, to_input);
+  });
+  if (records(grad_grad, grad, saved)) {
+    const auto node = record(
+        DOUBLE_BACKWARD, {beta, threshold, of_output, to_input},
+        collect_next_edges(grad_grad, grad, saved), std::get<0>(results), std::get<1>(results));
+    for (const Tensor& tensor : {grad_grad, grad, saved}) node->save(tensor);
+  }
+  return results;
 }
 
 Tensor shifted_autograd(const Tensor& input, double beta, std::optional<double> shift) {
-  refuse_tangent(input);
-  if (records(input)) return Shifted::apply(input, beta, shift);
-  at::AutoDispatchBelowADInplaceOrView below;
-  return shifted(input, beta, shift);
+  const Tensor output = below_autograd([&] { return shifted(input, beta, shift); });
+  if (records(input)) record(SHIFTED, {beta}, collect_next_edges(input), output)->save(input);
+  if (has_tangent(input))
+    set_tangent(output, backward(tangent_of(input), primal_of(input), beta, EXACT, false));
+  return output;
 }
 
 Tensor inverse_autograd(const Tensor& input, double beta) {
-  refuse_tangent(input);
-  TORCH_CHECK(
-      !records(input), "softplus::inverse has no backward: the definition differentiates it");
-  at::AutoDispatchBelowADInplaceOrView below;
-  return inverse(input, beta);
+  const Tensor output = below_autograd([&] { return inverse(input, beta); });
+  if (records(input)) record(INVERSE, {beta}, collect_next_edges(input), output)->save(input);
+  if (has_tangent(input))
+    set_tangent(output, composed::inverse_backward(tangent_of(input), primal_of(input), beta));
+  return output;
 }
 
 }  // namespace
 
 bool output_determines_gradient(at::ScalarType type, double threshold) {
   // In float16 a small output is subnormal: 17.5% error in the gradient, 0.05% from the input.
-  return threshold >= EXACT && type != at::kHalf;
+  return threshold >= EXACT && !std::isinf(threshold) && type != at::kHalf;
 }
 
 Tensor forward_in_place(const Tensor& input, double beta, double threshold) {
-  if (records(input)) {
-    torch::autograd::check_inplace(input, true);  // a leaf is refused before it is overwritten
-    const Tensor output = Forward::apply(input, beta, threshold, true);
-    torch::autograd::impl::rebase_history(input, {output.grad_fn(), 0});
-    return input;
+  const bool recorded = records(input);
+  // A leaf is refused before it is overwritten.
+  if (recorded) torch::autograd::check_inplace(input, true);
+  auto edges = recorded ? collect_next_edges(input) : torch::autograd::edge_list();
+  below_autograd([&] { return forward_out(input, input, beta, threshold); });
+  if (recorded) {
+    // The memory as another tensor, for the history of `input` itself may be that of a view: saved
+    // with it, the node would hold itself for ever, and double backward would go on at the base.
+    const Tensor output = input.tensor_data();
+    const auto node = record(FORWARD, {beta, threshold, true}, std::move(edges), output);
+    node->save(output, true);
+    torch::autograd::impl::rebase_history(input, {node, 0});
   }
-  return forward_out(input, input, beta, threshold);
+  return input;
 }
 
 Tensor forward_out(const Tensor& output, const Tensor& input, double beta, double threshold) {
-  TORCH_CHECK(
-      !output.is_inference() || c10::InferenceMode::is_enabled(),
-      "a tensor made in inference mode cannot be overwritten outside it: overwrite its clone(), or "
-      "call softplus under torch.inference_mode()");
+  check_writable(output);
   forward_into(output, input, beta, threshold);
   torch::autograd::increment_version(output);
   return output;

@@ -43,4 +43,22 @@ Tensor inverse(const Tensor& input, double beta) {
   return op.call(input, beta);
 }
 
+Tensor forward_each(const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  static const auto op = find<decltype(forward_each)>("softplus::forward_each");
+  return op.call(input, beta, threshold, shifted);
+}
+
+std::tuple<Tensor, Tensor> backward_each(
+    const Tensor& grad, const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  static const auto op = find<decltype(backward_each)>("softplus::backward_each");
+  return op.call(grad, input, beta, threshold, shifted);
+}
+
+std::tuple<Tensor, Tensor, Tensor> double_backward_each(
+    const Tensor& grad_to_input, const Tensor& grad_to_beta, const Tensor& grad,
+    const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  static const auto op = find<decltype(double_backward_each)>("softplus::double_backward_each");
+  return op.call(grad_to_input, grad_to_beta, grad, input, beta, threshold, shifted);
+}
+
 }  // namespace softplus

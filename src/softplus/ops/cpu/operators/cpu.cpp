@@ -42,17 +42,9 @@ constexpr size_t LARGE = size_t(32) << 20;
 
 bool around_cache(const Tensor& tensor) { return tensor.nbytes() >= LARGE; }
 
-// Runs a kernel over tensors of any strides, on all of PyTorch's threads, and returns its first
-// output. Where an output is undefined, it is made.
-Tensor run(
-    Kernel kernel, const Parameters& parameters, at::ArrayRef<Tensor> outputs,
-    at::ArrayRef<Tensor> inputs) {
-  const Dtype dtype = dtype_of(inputs.back());
-  at::TensorIteratorConfig config;
-  config.set_check_mem_overlap(true).check_all_same_dtype(true);
-  for (const Tensor& tensor : outputs) config.add_output(tensor);  // borrowed, like the inputs
-  for (const Tensor& tensor : inputs) config.add_const_input(tensor);
-  at::TensorIterator iterator = config.build();
+// Runs a kernel over tensors of any strides, on all of PyTorch's threads.
+void run_over(
+    at::TensorIterator& iterator, Kernel kernel, Dtype dtype, const Parameters& parameters) {
   const int tensors = iterator.ntensors(), first_input = iterator.noutputs();
   int64_t sizes[MOST_TENSORS];
   for (int t = 0; t < tensors; t++) sizes[t] = iterator.element_size(t);
@@ -62,7 +54,28 @@ Tensor run(
           kernel(dtype, p + first_input, p, count, parameters);
         });
   });
+}
+
+at::TensorIterator iterator_over(
+    at::ArrayRef<Tensor> outputs, at::ArrayRef<Tensor> inputs, bool same_dtype) {
+  at::TensorIteratorConfig config;
+  config.set_check_mem_overlap(true).check_all_same_dtype(same_dtype);
+  for (const Tensor& tensor : outputs) config.add_output(tensor);  // borrowed, like the inputs
+  for (const Tensor& tensor : inputs) config.add_const_input(tensor);
+  return config.build();
+}
+
+// Returns the first output. Where an output is undefined, it is made.
+Tensor run(
+    Kernel kernel, const Parameters& parameters, at::ArrayRef<Tensor> outputs,
+    at::ArrayRef<Tensor> inputs) {
+  at::TensorIterator iterator = iterator_over(outputs, inputs, /*same_dtype=*/true);
+  run_over(iterator, kernel, dtype_of(inputs.back()), parameters);
   return iterator.output();
+}
+
+bool one_thread(const Tensor& tensor) {
+  return tensor.numel() <= at::internal::GRAIN_SIZE || at::get_num_threads() == 1;
 }
 
 // Whether one call of a kernel on one thread does it, without a TensorIterator, which takes 0.6
@@ -71,8 +84,7 @@ Tensor run(
 // run on one.
 template <typename... Tensors>
 bool one_call(const Tensor& first, const Tensors&... others) {
-  return first.is_contiguous() && (others.is_contiguous() && ...) &&
-         (first.numel() <= at::internal::GRAIN_SIZE || at::get_num_threads() == 1);
+  return first.is_contiguous() && (others.is_contiguous() && ...) && one_thread(first);
 }
 
 Tensor fresh(const Tensor& like) {
@@ -139,6 +151,89 @@ Tensor inverse_cpu(const Tensor& input, double beta) {
   return run(chosen().inverse, parameters_of(beta), {Tensor()}, {input});
 }
 
+// Kernels with a beta for each element
+
+void check_each(const Tensor& input, const Tensor& beta) {
+  TORCH_CHECK(
+      beta.scalar_type() == at::kDouble && beta.sizes() == input.sizes() &&
+          beta.device() == input.device(),
+      "softplus: a beta for each element must be float64 and have the shape and device of input, ",
+      input.sizes(), " on ", input.device(), ", got ", beta.scalar_type(), " of ", beta.sizes(),
+      " on ", beta.device());
+}
+
+// In bytes, from element to element of what is contiguous or has one element for all; -1 else.
+int64_t step_of(const Tensor& tensor) {
+  if (tensor.is_contiguous()) return tensor.element_size();
+  for (int64_t d = 0; d < tensor.dim(); d++)
+    if (tensor.stride(d) != 0 && tensor.size(d) != 1) return -1;
+  return 0;
+}
+
+// The input is the last but one of the inputs, beta the last.
+void run_each(
+    Kernel kernel, double threshold, bool shifted, at::ArrayRef<Tensor> outputs,
+    at::ArrayRef<Tensor> inputs) {
+  Parameters parameters;
+  parameters.threshold = threshold;
+  parameters.shifted = shifted;
+  const Tensor& input = inputs[inputs.size() - 2];
+  const Dtype dtype = dtype_of(input);
+  // As one_call, with one beta for all beside a beta for each.
+  char* data[MOST_TENSORS];
+  int64_t strides[2 * MOST_TENSORS] = {}, sizes[MOST_TENSORS];
+  bool simple = one_thread(input);
+  int tensors = 0;
+  for (const auto list : {outputs, inputs}) {
+    for (const Tensor& tensor : list) {
+      data[tensors] = static_cast<char*>(const_cast<void*>(tensor.const_data_ptr()));
+      sizes[tensors] = tensor.element_size();
+      strides[tensors] = step_of(tensor);
+      simple = simple && strides[tensors++] >= (list.data() == outputs.data() ? 1 : 0);
+    }
+  }
+  if (simple) {
+    const auto first_input = static_cast<int>(outputs.size());
+    const auto call = [&](char* const* p, int64_t count) {
+      kernel(dtype, p + first_input, p, count, parameters);
+    };
+    over_strides(data, strides, sizes, tensors, first_input, input.numel(), 1, call);
+    return;
+  }
+  at::TensorIterator iterator = iterator_over(outputs, inputs, /*same_dtype=*/false);
+  run_over(iterator, kernel, dtype, parameters);
+}
+
+Tensor forward_each_cpu(const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  check_each(input, beta);
+  const Tensor output = at::empty_like(input);
+  run_each(chosen().forward_each, threshold, shifted, {output}, {input, beta});
+  return output;
+}
+
+std::tuple<Tensor, Tensor> backward_each_cpu(
+    const Tensor& grad, const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  check_each(input, beta);
+  check_alike(input, grad);
+  const Tensor to_input = at::empty_like(input), to_beta = at::empty_like(input, at::kDouble);
+  run_each(chosen().backward_each, threshold, shifted, {to_input, to_beta}, {grad, input, beta});
+  return {to_input, to_beta};
+}
+
+std::tuple<Tensor, Tensor, Tensor> double_backward_each_cpu(
+    const Tensor& grad_to_input, const Tensor& grad_to_beta, const Tensor& grad,
+    const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  check_each(input, beta);
+  check_alike(input, grad_to_input, grad);
+  check_alike(beta, grad_to_beta);
+  const Tensor to_grad = at::empty_like(input), to_input = at::empty_like(input),
+               to_beta = at::empty_like(input, at::kDouble);
+  run_each(
+      chosen().double_backward_each, threshold, shifted, {to_grad, to_input, to_beta},
+      {grad_to_input, grad_to_beta, grad, input, beta});
+  return {to_grad, to_input, to_beta};
+}
+
 }  // namespace
 
 Tensor forward_into(const Tensor& output, const Tensor& input, double beta, double threshold) {
@@ -150,6 +245,11 @@ Tensor backward_into(
     bool of_output) {
   const Parameters parameters = backward_parameters(saved, beta, threshold);
   return run(backward_kernel(of_output), parameters, {output}, {grad, saved});
+}
+
+void forward_each_into(
+    const Tensor& output, const Tensor& input, const Tensor& beta, double threshold) {
+  run_each(chosen().forward_each, threshold, /*shifted=*/false, {output}, {input, beta});
 }
 
 std::tuple<Tensor, Tensor> log_sigmoid_and_buffer(const Tensor& self) {
@@ -164,6 +264,9 @@ TORCH_LIBRARY_IMPL(softplus, CPU, m) {
   m.impl("double_backward", double_backward_cpu);
   m.impl("shifted", shifted_cpu);
   m.impl("inverse", inverse_cpu);
+  m.impl("forward_each", forward_each_cpu);
+  m.impl("backward_each", backward_each_cpu);
+  m.impl("double_backward_each", double_backward_each_cpu);
 }
 
 }  // namespace softplus

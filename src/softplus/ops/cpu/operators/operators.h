@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 
 #include <cmath>
@@ -21,6 +22,12 @@ inline bool has_kernels(at::ScalarType type) {
 // Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
 inline bool ordinary_beta(double beta) {
   return std::abs(beta) >= 0x1p-60 && std::abs(beta) <= 0x1p60;
+}
+
+// Whether autograd records a call of these tensors.
+template <typename... Tensors>
+bool records(const Tensors&... tensors) {
+  return at::GradMode::is_enabled() && (tensors.requires_grad() || ...);
 }
 
 // Autograd gives gradients of the shape, dtype and device of what they are towards; the results
@@ -49,10 +56,24 @@ std::tuple<at::Tensor, at::Tensor> double_backward(
 at::Tensor shifted(const at::Tensor& input, double beta, std::optional<double> shift);
 at::Tensor inverse(const at::Tensor& input, double beta);
 
+// Those of a beta for each element: all tensors have one shape, beta and what belongs to it
+// float64.
+at::Tensor forward_each(
+    const at::Tensor& input, const at::Tensor& beta, double threshold, bool shifted);
+std::tuple<at::Tensor, at::Tensor> backward_each(
+    const at::Tensor& grad, const at::Tensor& input, const at::Tensor& beta, double threshold,
+    bool shifted);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> double_backward_each(
+    const at::Tensor& grad_to_input, const at::Tensor& grad_to_beta, const at::Tensor& grad,
+    const at::Tensor& input, const at::Tensor& beta, double threshold, bool shifted);
+
 // The forward pass over existing memory: over the input's own, with autograd, or another's.
 at::Tensor forward_in_place(const at::Tensor& input, double beta, double threshold);
 at::Tensor forward_out(
     const at::Tensor& output, const at::Tensor& input, double beta, double threshold);
+
+at::Tensor forward_each_out(
+    const at::Tensor& output, const at::Tensor& input, const at::Tensor& beta, double threshold);
 
 // The kernels below the dispatcher and autograd, over memory that the caller gives; where `output`
 // is undefined they make it. Arguments that do not fit together raise what PyTorch raises.
@@ -61,6 +82,8 @@ at::Tensor forward_into(
 at::Tensor backward_into(
     const at::Tensor& output, const at::Tensor& grad, const at::Tensor& saved, double beta,
     double threshold, bool of_output);
+void forward_each_into(
+    const at::Tensor& output, const at::Tensor& input, const at::Tensor& beta, double threshold);
 
 // ln(sigmoid(x)) and e^(-|x|), both contiguous.
 std::tuple<at::Tensor, at::Tensor> log_sigmoid_and_buffer(const at::Tensor& self);
