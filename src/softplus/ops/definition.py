@@ -45,8 +45,8 @@ def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tens
 
 
 def _scaled(x: Tensor, beta: float | Tensor) -> Tensor:
-    # beta·x. Where beta may want a gradient an infinite x counts as a very large one: infinity times
-    # a gradient of 0 would be NaN, and so would the largest number times another gradient times 0.
+    # beta·x. Where beta may want a gradient an infinite x counts as a very large one: infinity
+    # times a gradient of 0 would be NaN, as would the largest number times a gradient times 0.
     if isinstance(beta, Tensor):
         large = torch.finfo(x.dtype).max ** 0.5
         x = torch.nan_to_num(x, nan=math.nan, posinf=large, neginf=-large)
