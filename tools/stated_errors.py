@@ -1,9 +1,10 @@
-"""Reads the largest errors that `ops/cpu/maths.h` states above its functions."""
+"""Reads the largest errors that `ops/cpu/maths.h` and `each.h` state above their functions."""
 
 import re
 from pathlib import Path
 
-MATHS = Path(__file__).parents[1] / "src" / "softplus" / "ops" / "cpu" / "maths.h"
+CPU = Path(__file__).parents[1] / "src" / "softplus" / "ops" / "cpu"
+MATHS = "\n".join((CPU / name).read_text() for name in ("maths.h", "each.h"))
 TABLE = re.compile(
     r"// Largest error, ULP[^\n]*\n((?://  +\w+ [^\n]*\n)+)"  # its rows
     r"(?:template [^\n]*\n)?INLINE [\w<>]+ (\w+)\("  # and the name of the function
@@ -13,7 +14,7 @@ TABLE = re.compile(
 def largest_errors() -> dict[tuple[str, str, str], float]:
     """Return the stated error by function, dtype, and "1" or "any" for beta."""
     errors = {}
-    for rows, function in TABLE.findall(MATHS.read_text()):
+    for rows, function in TABLE.findall(MATHS):
         for row in rows.splitlines():
             dtype, *figures = row.removeprefix("//").split()
             for beta, figure in zip(("1", "any"), figures, strict=True):

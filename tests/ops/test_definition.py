@@ -216,6 +216,56 @@ def test_special_values_of_a_negative_beta(dtype):
     assert second.tolist() == [0, 0]
 
 
+def coefficients(result: Tensor, *towards: Tensor) -> list[float]:
+    """Return the derivatives of the sum of a result, and all of theirs."""
+    first = torch.autograd.grad(result.sum(), towards, create_graph=True)
+    second = [torch.autograd.grad(d.sum(), towards, retain_graph=True) for d in first]
+    return [
+        v for d in (*first, *(d for each in second for d in each)) for v in d.reshape(-1).tolist()
+    ]
+
+
+@computing_dtypes
+@pytest.mark.parametrize("infinite", [math.inf, -math.inf])
+@pytest.mark.parametrize("beta", [2.0, -0.3])
+def test_the_gradient_towards_beta_at_infinity_is_the_limit(dtype, infinite, beta):
+    """As at 1e6, where every term but those of the shift has died away."""
+    functions = [definition.softplus, definition.shifted_softplus]
+    functions.append(lambda x, beta: definition.backward(torch.full_like(x, 3.0), x, beta))
+    if infinite * beta > 0:
+        functions.append(definition.inverse_softplus)
+    for function in functions:
+        at_infinity, far_away = (
+            coefficients(function(x, b), x, b)
+            for x, b in [
+                (
+                    torch.tensor([1.0 / beta, far], dtype=dtype, requires_grad=True),
+                    torch.tensor(beta, dtype=dtype, requires_grad=True),
+                )
+                for far in (infinite, math.copysign(1e6, infinite))
+            ]
+        )
+        assert at_infinity == far_away
+
+
+@computing_dtypes
+def test_one_infinite_element_leaves_beta_its_gradient(dtype):
+    beta = torch.tensor(2.0, dtype=dtype, requires_grad=True)
+    definition.softplus(torch.tensor([1.0, -math.inf], dtype=dtype), beta).sum().backward()
+    assert beta.grad.item() == pytest.approx(beta_derivatives(1.0, 2.0)[0], rel=1e-6)
+    assert beta.grad.item() == pytest.approx(-0.0913337, rel=1e-5)
+
+
+@half_dtypes
+@pytest.mark.parametrize("gradient", [300.0, 1e-3])
+def test_two_gradients_in_half_are_multiplied_in_float32(dtype, gradient):
+    x, g = (torch.tensor([v], dtype=dtype, requires_grad=True) for v in (0.7, gradient))
+    (first,) = torch.autograd.grad(definition.softplus(x), x, g, create_graph=True)
+    (second,) = torch.autograd.grad(first, x, g)
+    wanted = g.item() ** 2 * derivatives(x.item())[2]
+    assert ulp_errors(second, [wanted])[0] <= 0.51
+
+
 # The threshold
 
 

@@ -45,9 +45,12 @@ def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tens
 
 
 def _scaled(x: Tensor, beta: float | Tensor) -> Tensor:
-    # beta·x. An infinite x counts as the largest number where beta may want a gradient: a gradient
-    # of 0 times infinity would be NaN.
-    return (torch.nan_to_num(x, nan=math.nan) if isinstance(beta, Tensor) else x) * beta
+    # beta·x. Where beta may want a gradient an infinite x counts as a very large one: infinity
+    # times a gradient of 0 would be NaN, as would the largest number times a gradient times 0.
+    if isinstance(beta, Tensor):
+        large = torch.finfo(x.dtype).max ** 0.5
+        x = torch.nan_to_num(x, nan=math.nan, posinf=large, neginf=-large)
+    return x * beta
 
 
 def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:

@@ -86,6 +86,16 @@ def test_float32_of_random_beta(log_beta, sign):
 
 
 @each_isa
+@pytest.mark.parametrize("beta", [1e10, 1e14, -1e16, 1e18])
+def test_the_float32_gradient_of_a_large_beta(beta):
+    """Outputs down to 2^-126: without FMA, the low half of one so small would be flushed."""
+    lowest = math.log(torch.finfo(torch.float32).tiny * abs(beta)) + 0.1
+    x = (torch.linspace(lowest, 40, 100_000, dtype=torch.float64) / beta).float()
+    _, s, _ = exact(x, beta)
+    assert worst(derivatives(x, beta)[1], s) <= 3
+
+
+@each_isa
 @each_half
 @pytest.mark.parametrize("beta", [1.0, 0.1, -1.0, 100.0])
 def test_every_half_input_is_rounded_correctly(dtype, beta):

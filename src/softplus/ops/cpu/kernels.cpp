@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "dtypes.h"
+#include "each.h"
 #include "maths.h"
 
 namespace softplus {
@@ -213,8 +214,8 @@ struct Inverse {
 // A beta for each element. The kernels that have one compute in double, whatever the dtype: a beta
 // of any size is then served, and needs no low part in float32.
 struct BetaOfEach {
-  Beta<D> of{D(1)};
   D last = 1;
+  Beta<D> of = beta_of_each(last);
   double threshold;
   explicit INLINE BetaOfEach(const Parameters& p)
       : threshold(p.threshold < 20 && !p.shifted ? p.threshold : INFINITY) {}
@@ -222,7 +223,7 @@ struct BetaOfEach {
   INLINE const Beta<D>& at(D b) {
     if (differ(b, last)) {
       last = b;
-      of = Beta<D>(b);
+      of = beta_of_each(b);
     }
     return of;
   }

@@ -43,21 +43,7 @@ struct Beta {
   using T = typename V::Type;
   V sign, size, size_low, inverse, inverse_error;
   V lowest, lowest_derivative, lowest_curvature;
-  // One for each element. What is infinite or 0, or nearly, counts as the nearest number whose
-  // products with others stay in range.
-  explicit INLINE Beta(V each) {
-    static_assert(V::SIZE == D::SIZE);
-    sign = of_bits<V>(bits(each) & sign_bit<V>());
-    size = min(V(0x1p900), max(V(0x1p-900), abs(each)));  // in this order NaN stays
-    size_low = V(0);
-    inverse = V(1) / size;
-    inverse_error = -product_error(inverse, size, V(1));
-    // the exponents alone, rounded to where a result underflows to zero
-    const V log_size = (stored_exponent(size) - V(Scalar<T>::BIAS - 1)) * V(LN2);
-    lowest_derivative = (V(UNDERFLOW_AT<V>) - max(V(0), log_size)) * inverse;
-    lowest_curvature = -(V(LN2 * (Scalar<T>::BIAS - 1)) + log_size) * inverse;
-    lowest = -(stored_exponent(inverse) * V(LN2) + V(0.01)) * inverse;
-  }
+  Beta() = default;
   explicit INLINE Beta(double beta) {  // inlined, so that a beta of 1 costs nothing at run time
     long double exact = std::fabs(beta);
     sign = std::copysign(T(0), T(beta));
@@ -375,79 +361,6 @@ INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
   D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + ln2_error;
   D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
   return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
-}
-
-// ln(1 + e^v) to the digits of float32, which double computes without low parts, and e^v
-struct Above {
-  D log1p, t;
-};
-INLINE Above above_zero(D v) {
-  const D shifted = fma(v, D(LOG2E), magic<D>());
-  const D r = fma(shifted - magic<D>(), D(-LN2), v), scale = power(shifted);
-  const D q = fma(r * r, polynomial(r, EXPM1_SINGLE_IN_DOUBLE), r), t = fma(scale, q, scale);
-  return {t * polynomial(t, LOG1P_SINGLE), t};
-}
-
-// softplus(x) in double, to the digits of float32 or all
-template <Digits DIGITS>
-INLINE D softplus_in_double(D x, const Beta<D>& beta) {
-  if constexpr (DIGITS == Digits::full) return softplus<DIGITS, false>(x, beta);
-  const D z = flip_sign(x, beta.sign);
-  const D v = max(D(UNDERFLOW_AT<D>), minus_abs(z * beta.size));
-  return flip_sign(fma(above_zero(v).log1p, beta.inverse, max(D(0), z)), beta.sign);
-}
-
-// softplus(x) - ln2/beta in double
-template <Digits DIGITS>
-INLINE D shifted_in_double(D x, const Beta<D>& beta) {
-  if constexpr (DIGITS == Digits::full) return shifted_to_zero(x, beta);
-  const D u = flip_sign(x, beta.sign) * beta.size, v = max(D(UNDERFLOW_AT<D>), minus_abs(u));
-  D near = fma(v * v, polynomial(v * v, LOG_COSH_SINGLE), 0.5 * u);
-  D far = (above_zero(v).log1p - D(LN2)) + max(D(0), u);
-  return flip_sign(select(D(-1.5) < v, near, far) * beta.inverse, beta.sign);
-}
-
-// The derivatives of y = softplus(x) towards both x and beta, a shift by ln2/beta among it or not.
-struct DerivativeOfBoth {
-  D s, to_beta;  // dy/dx, dy/dbeta
-  D twice_x, mixed, twice_beta;  // d²y/dx², d²y/(dx dbeta), d²y/dbeta²
-};
-
-// With a = |beta*x|, t = e^-a and the entropy of a coin that falls to one side by s = sigmoid(u),
-// H = ln(1 + t) + a t / (1 + t): dy/dbeta = -H / beta², and of the shifted form (ln 2 - H) / beta²;
-// dH/dbeta = -x² beta s (1 - s).
-template <Digits DIGITS>
-INLINE DerivativeOfBoth derivative_of_both(D x, const Beta<D>& beta, bool shifted) {
-  const D z = flip_sign(x, beta.sign), one = D(1), largest = std::numeric_limits<double>::max();
-  D t, entropy, v;
-  if constexpr (DIGITS == Digits::full) {
-    D low;
-    v = scaled<false>(max(beta.lowest_derivative, minus_abs(x)), beta, low);
-    auto e = exponential<DIGITS, true>(v, low);
-    t = e.value();
-    Sum log = log1p_of(e, t);
-    entropy = log.high + log.low;
-  } else {
-    v = max(D(UNDERFLOW_AT<D>), minus_abs(z * beta.size));
-    Above above = above_zero(v);
-    t = above.t;
-    entropy = above.log1p;
-  }
-  D other = t / (one + t), larger = select(z < D(0), t, one), bend = fma(-other, other, other);
-  entropy = fma(-v, other, entropy);
-  if (shifted) {  // minus ln 2, without cancellation
-    D w = v * v;
-    entropy = select(D(-1.5) < v, -w * polynomial(w, ENTROPY_GAP), entropy - D(LN2));
-  }
-  DerivativeOfBoth d;
-  d.s = fma(-larger, other, larger);
-  // of a tiny beta these overflow, and infinity times a gradient of 0 would be NaN
-  d.to_beta = -max(-largest, min(largest, entropy * beta.inverse * beta.inverse));
-  d.twice_x = flip_sign(bend * beta.size, beta.sign);
-  d.mixed = flip_sign(-v * bend * beta.inverse, of_bits<D>(bits(x) & sign_bit<D>()));
-  D twice = fma(v * v, bend, 2.0 * entropy) * beta.inverse * beta.inverse * beta.inverse;
-  d.twice_beta = flip_sign(max(-largest, min(largest, twice)), beta.sign);
-  return d;
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around

@@ -111,12 +111,13 @@ template <class V> INLINE V minus_abs(V x) { return of_bits<V>(bits(x) | sign_bi
 template <class V> INLINE V product_error(V a, V b, V product) {
   if constexpr (HAS_FMA) return fma(a, b, -product);
   using T = typename V::Type;
-  // Dekker: the products of the halves are exact, except where they underflow
-  V split = T(sizeof(T) == 4 ? 4097.0 : 134217729.0);
-  V at = a * split, bt = b * split;
-  V ah = at - (at - a), bh = bt - (bt - b), al = a - ah, bl = b - bh;
-  V error = ((ah * bh - product) + ah * bl + al * bh) + al * bl;
-  return select(abs(product) < V(T(1e-20)), V(0), error);
+  // Dekker: the products of the halves are exact, except where they underflow; 2^40 times too
+  // large, so that no half of a tiny a does
+  V split = T(sizeof(T) == 4 ? 4097.0 : 134217729.0), large = a * V(T(0x1p40));
+  V at = large * split, bt = b * split;
+  V ah = at - (at - large), bh = bt - (bt - b), al = large - ah, bl = b - bh;
+  V error = ((ah * bh - product * V(T(0x1p40))) + ah * bl + al * bh) + al * bl;
+  return select(abs(product) < V(T(1e-20)), V(0), error * V(T(0x1p-40)));
 }
 
 // A register of floats as doubles, and back.
