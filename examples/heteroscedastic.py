@@ -11,15 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from softplus import Softplus, register_positive, softplus
+from softplus import Positive, Softplus, register_positive
 from softplus.lab import statistics, tasks, timing
 
 UNIT = 100.0  # of the targets, which run from 25 to 346
+SPREAD = 0.77  # the standard deviation of the targets, in that unit
 HIDDEN, STEPS, LEARNING_RATE, WEIGHT_DECAY = 32, 400, 1e-2, 1e-2
 FLOOR = 0.01  # of a scale: below 1% of the unit a likelihood would reward memorising a patient
 FIXED, SOFTPLUS, EXP = "one scale for all", "Softplus scale", "exp scale"
 SCALES: dict[str, Callable[[Tensor], Tensor]] = {
-    SOFTPLUS: lambda raw: softplus(raw) + FLOOR,
+    SOFTPLUS: Positive(initial=SPREAD, floor=FLOOR),
     EXP: lambda raw: raw.exp() + FLOOR,
 }
 

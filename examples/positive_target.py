@@ -7,6 +7,7 @@ the same with exp, and a Gaussian of constant scale.
 """
 
 import argparse
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -14,13 +15,17 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 from torch.distributions import Distribution, Gamma, Normal
 
-from softplus import Softplus, register_positive, softplus
+from softplus import Positive, Softplus, register_positive
 from softplus.lab import statistics, timing
 
 UNIT = 1000.0  # of the areas
 HIDDEN, STEPS, LEARNING_RATE, WEIGHT_DECAY = 32, 400, 1e-2, 1e-2
 FLOOR = 1e-3  # of a mean and of a spread
 SOFTPLUS, EXP, GAUSS = "Gamma, Softplus mean", "Gamma, exp mean", "Gaussian"
+MEANS: dict[str, Callable[[Tensor], Tensor]] = {
+    SOFTPLUS: Positive(initial=1.0, floor=FLOOR),
+    EXP: lambda raw: raw.exp() + FLOOR,
+}
 
 
 class Regression(nn.Module):
@@ -38,7 +43,7 @@ class Regression(nn.Module):
         raw = self.body(x).squeeze(1)
         if self.likelihood == GAUSS:
             return Normal(raw, self.spread)
-        mean = (softplus(raw) if self.likelihood == SOFTPLUS else raw.exp()) + FLOOR
+        mean = MEANS[self.likelihood](raw)
         shape = self.spread**-2
         return Gamma(shape, shape / mean)
 

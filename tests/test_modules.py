@@ -3,6 +3,7 @@
 import copy
 import io
 import itertools
+import math
 import pickle
 
 import pytest
@@ -186,6 +187,15 @@ def test_a_fixed_beta_can_be_set():
     with pytest.raises(ValueError, match=exactly("beta must be a finite number other than 0")):
         module.beta = 0.0
     assert module.beta == 5.0
+
+
+@pytest.mark.parametrize("threshold", [None, 20, 60.0, math.inf])
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+def test_a_script_is_exact_with_every_threshold_that_is(threshold):
+    """PyTorch's operator, which it compiles, overflows above a threshold of 88."""
+    x = torch.tensor([-30.0, 0.0, 15.0, 60.0, 1e4])
+    module = Softplus(2, threshold)
+    torch.testing.assert_close(torch.jit.script(module)(x), softplus(x, 2), rtol=1e-6, atol=0)
 
 
 # In place and traced

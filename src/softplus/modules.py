@@ -113,7 +113,8 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
     Args:
         beta: The sharpness, in units of 1/input: a finite number other than 0; where `learnable`,
             the positive starting value.
-        threshold: See `softplus.softplus`; None is the exact function.
+        threshold: See `softplus.softplus`; None is the exact function, and so is math.inf, with
+            which the result may be changed in place (`y += 1`) before backward, as nn.Softplus's.
         inplace: Overwrite the input with the result.
         learnable: Make beta a parameter, `raw_beta`, kept positive:
             beta = softplus(raw_beta) + 2^-14. Weight decay pulls `raw_beta` towards 0, which is
@@ -156,7 +157,8 @@ class Softplus(_WithBeta, nn.Softplus):  # type: ignore[misc]  # there, beta is 
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             if self.threshold is None:
                 return nn.functional.softplus(input, self._fixed_beta, 50.0)
-            return nn.functional.softplus(input, self._fixed_beta, float(self.threshold))
+            threshold = min(float(self.threshold), 50.0)
+            return nn.functional.softplus(input, self._fixed_beta, threshold)
         return self._along_channels(input, self._activate)
 
     def _activate(self, input: Tensor, beta: float | Tensor) -> Tensor:

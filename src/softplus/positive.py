@@ -81,8 +81,8 @@ class Positive(nn.Module):
         """Return the x of a result.
 
         >>> scale = Positive(initial=0.1, floor=0.001)
-        >>> scale.inverse(torch.tensor([0.001, 0.1, 1.0]))
-        tensor([  -inf, 0.0000, 2.8025])
+        >>> scale.inverse(torch.tensor([0.001, 0.2, 1.0]))
+        tensor([  -inf, 0.7494, 2.8025])
 
         Right to the last digits of x and of x + c, which is 2 ULP of the result and where that is
         below 1/beta more: there a last digit of x = -7 is 4 ULP. The floor gives -inf, +inf gives

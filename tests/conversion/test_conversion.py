@@ -30,6 +30,33 @@ def test_without_in_place_full_backward_hooks_run():
 # Softplus for Softplus, and the way back
 
 
+@pytest.mark.parametrize("form", ["module", "function"])
+def test_a_model_that_changes_the_result_in_place_trains_as_before(form):
+    class Model(Linears):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.Softplus(3) if form == "module" else F.softplus
+
+        def forward(self, x):
+            scale = self.act(self.first(x))
+            scale += 1e-6
+            rate = F.softplus(scale - 1)
+            return rate.mul_(2).square()
+
+    torch.manual_seed(0)
+    model = Model()
+    converted = convert(model, {nn.Softplus: Softplus})
+    assert sum(type(module) is Softplus for module in converted.modules()) == 2
+    x = sample(3, 4)
+    results = []
+    for each in (converted, model):
+        y = each(x)
+        parameters = list(each.first.parameters())
+        results.append([y, *torch.autograd.grad(y.sum(), parameters)])
+    for result, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(result, wanted)
+
+
 def test_a_model_that_uses_softplus_gets_this_packages():
     class Model(Linears):
         def __init__(self):
@@ -56,6 +83,7 @@ def test_a_model_that_uses_softplus_gets_this_packages():
     assert converted[2].raw_beta is not None
     x = sample(3, 4).double()
     torch.testing.assert_close(converted.double()(x), model.double()(x), rtol=1e-12, atol=0)
+    assert (converted[0].function.threshold, converted[0].softplus_1.threshold) == (math.inf,) * 2
     model[0].beta = torch.tensor(3.0)
     with pytest.raises(ValueError, match=r"'0\.softplus'.*has a beta that is no"):
         convert(model, {"softplus": Softplus})

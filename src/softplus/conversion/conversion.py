@@ -95,7 +95,8 @@ def convert(
         replacements: What goes where: from "relu", "softplus" or "shifted_softplus", or the class
             nn.ReLU, nn.Softplus or ShiftedSoftplus, to a module, of which each site gets a copy, or
             to a class. A class that is an nn.Softplus takes over the beta and the threshold of the
-            Softplus that it replaces: {nn.Softplus: Softplus}.
+            Softplus that it replaces: {nn.Softplus: Softplus}. There 20 or more becomes inf, which
+            is as exact as None and lets the model change the result in place, as it could before.
         misplaced: Nothing: the other arguments have names.
         inplace: Convert the model itself; `model.conversion.revert()` undoes it.
         include: Patterns of `fnmatch` for the names of sites (see `find_sites`) or of modules that

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from softplus import functional
 from softplus.conversion.sites import Found, Kind
+from softplus.modules import Softplus
 from softplus.rewriting import classes, methods
 
 Replacement = nn.Module | type[nn.Module]
@@ -61,7 +63,7 @@ def build(
     if isinstance(value, nn.Module):
         module = copy.deepcopy(value)
     elif found.family == "softplus" and issubclass(value, nn.Softplus):
-        module = value(**_options(found))
+        module = value(**_options(found, value))
     else:
         module = value()
     inplace = found.call.inplace and keep_inplace
@@ -168,12 +170,17 @@ def _members(module: nn.Module, where: str) -> dict[str, Any]:
     return vars(module)["_modules"] if where == "submodules" else vars(module)
 
 
-def _options(found: Found) -> dict[str, float]:
+def _options(found: Found, value: type[nn.Module]) -> dict[str, float]:
     """Return beta and threshold of a Softplus, which must be numbers."""
-    for name, value in found.call.options.items():
-        if type(value) not in {int, float}:
+    for name, option in found.call.options.items():
+        if type(option) not in {int, float}:
             raise ValueError(
                 f"site {found.site} has a {name} that is no number yet: map to an instance with "
                 "the beta that you want, or exclude the site"
             )
-    return dict(found.call.options)
+    options = dict(found.call.options)
+    if issubclass(value, Softplus) and options.get("threshold", 20.0) >= 20:
+        # Exact as with None, and it keeps its input for backward, as PyTorch's own does: the model
+        # may change the result in place.
+        options["threshold"] = math.inf
+    return options
