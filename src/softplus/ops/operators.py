@@ -11,6 +11,7 @@ each element, `shifted` softplus(x) - ln2/beta: every tensor has one shape there
 beta and the gradients towards it are float64, everything else has the dtype of the input.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -132,7 +133,8 @@ def _backward_at(
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
     x, beta, ctx.threshold = inputs
     # What the kernels save: see output_determines_gradient in autograd.cpp.
-    ctx.of_output = ctx.threshold >= definition.EXACT_THRESHOLD and x.dtype != torch.float16
+    exact = definition.EXACT_THRESHOLD <= ctx.threshold < math.inf
+    ctx.of_output = exact and x.dtype != torch.float16
     ctx.save_for_backward(output if ctx.of_output else x, beta)
 
 
