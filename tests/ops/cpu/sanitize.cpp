@@ -5,7 +5,6 @@
 #include "kernels.h"
 #include "operators/strided.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -13,6 +12,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <string>
 #include <vector>
 
 using namespace softplus;
@@ -67,33 +67,25 @@ void fill(char* data, int64_t n, Dtype dtype, unsigned seed) {
 struct Named {
   const char* name;
   Kernel kernel;
-  int inputs, outputs;
-  std::vector<int> doubles = {};  // which tensors, outputs before inputs, are float64 for any dtype
+  std::string outputs, inputs;  // of each of them x for the dtype, b for float64
 
-  Dtype dtype_of(int tensor, Dtype dtype) const {
-    return std::count(doubles.begin(), doubles.end(), tensor) ? Dtype::float64 : dtype;
+  // The outputs come before the inputs.
+  Dtype dtype_of(size_t tensor, Dtype dtype) const {
+    return (outputs + inputs)[tensor] == 'b' ? Dtype::float64 : dtype;
   }
 };
 
 const Named KERNELS[] = {
-    {"forward", ISA.forward, 1, 1},
-    {"backward of output", ISA.backward_of_output, 2, 1},
-    {"backward of input", ISA.backward_of_input, 2, 1},
-    {"double backward of output", ISA.double_backward_of_output, 3, 2},
-    {"double backward of input", ISA.double_backward_of_input, 3, 2},
-    {"shifted", ISA.shifted, 1, 1},
-    {"inverse", ISA.inverse, 1, 1},
-    {"log-sigmoid", ISA.log_sigmoid, 1, 2},
-    {"forward each", ISA.forward_each, 2, 1, {2}},
-    {"backward each", ISA.backward_each, 3, 2, {1, 4}},
-    {"double backward each", ISA.double_backward_each, 5, 3, {2, 4, 7}},
+#define KERNEL(name, outputs, inputs) {#name, ISA.name, #outputs, #inputs},
+#include "kernels.def"
+#undef KERNEL
 };
 
 // Calls with outputs of their own, then with output j on top of input i, for every i and j.
 void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& p) {
   const auto type = [&](int tensor) { return k.dtype_of(tensor, dtype); };
   const auto bytes = [&](int tensor) { return n * size_of(type(tensor)); };
-  const int inputs = k.inputs, outputs = k.outputs;
+  const int inputs = int(k.inputs.size()), outputs = int(k.outputs.size());
   const auto filled = [&](std::vector<Buffer>& buffers, std::vector<char*>& pointers) {
     for (int i = 0; i < inputs; i++) {
       buffers.emplace_back(bytes(outputs + i), offset);
@@ -137,7 +129,7 @@ void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& 
 // for all where an input is.
 void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
   const int64_t rows = 3, steps[] = {2, 1, -1, 3, 0};
-  const int outputs = k.outputs, tensors = outputs + k.inputs;
+  const int outputs = int(k.outputs.size()), tensors = outputs + int(k.inputs.size());
   for (int first = 0; first < 5; first++) {
     std::vector<Buffer> strided, dense;
     std::vector<char*> data, pointers;
