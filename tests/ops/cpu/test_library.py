@@ -133,6 +133,38 @@ def test_other_python_threads_go_on_meanwhile():
         thread.join()
 
 
+@each_isa
+@each_dtype
+@pytest.mark.parametrize(
+    ("inner", "count"), [(1, 1), (1, 7), (1, 900), (3, 7), (600, 3), (1, 5000), (4096, 1)]
+)
+def test_a_beta_for_each_element(dtype, inner, count):
+    """By the pattern the same bits as with all betas written out, on one thread and on two."""
+    x, n = normal(5000, dtype=dtype), 5000
+    grad, betas = x.flip(0), torch.linspace(0.5, 3, count, dtype=torch.float64)
+    each = betas[(torch.arange(n) // inner) % count].contiguous()
+    for threads in (1, 2):
+        for flags in (0, 2):
+            results = []
+            for beta, pattern in [(betas, (inner, count)), (each, (1, n))]:
+                options = {"inner": pattern[0], "count": pattern[1], "flags": flags}
+                y, to_x, to_beta = torch.empty_like(x), torch.empty_like(x), torch.empty_like(each)
+                run("forward_each", [y], [x, beta], threads=threads, **options)
+                run("backward_each", [to_x, to_beta], [grad, x, beta], threads=threads, **options)
+                results.append((y, to_x, to_beta))
+            assert all(map(same_bits, *results))
+    u = x.double() * each
+    wanted = torch.logaddexp(u, torch.zeros(())) / each - math.log(2) / each
+    assert torch.allclose(results[0][0].double(), wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_a_pattern_without_betas_is_an_error():
+    x, beta = torch.ones(3), torch.ones(1, dtype=torch.float64)
+    for inner, count in [(0, 1), (1, 0), (-1, 1)]:
+        with pytest.raises(ValueError, match="inner and count must be positive"):
+            run("forward_each", [x], [x, beta], inner=inner, count=count)
+
+
 AFTER_FORK = """
 import os, torch
 from softplus.ops import cpu
