@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import softplus
 from softplus import (
     LogSigmoid,
+    Positive,
     ShiftedSoftplus,
     Softplus,
     convert,
@@ -46,6 +47,8 @@ assert_type(Softplus(learnable=True, num_parameters=3).beta, float | Tensor)
 assert_type(Softplus().forward(x), Tensor)
 assert_type(ShiftedSoftplus(2, 0.5).forward(x), Tensor)
 assert_type(LogSigmoid(inplace=True).forward(x), Tensor)
+assert_type(Positive(0.1, floor=1e-3).forward(x), Tensor)
+assert_type(Positive().inverse(x), Tensor)
 assert_type(Softplus().raw_beta, nn.Parameter | None)
 annealed = Softplus()
 annealed.beta = 2.5
