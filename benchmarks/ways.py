@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
-from softplus import Softplus, softplus, softplus_
+from softplus import Softplus, logsigmoid, shifted_softplus, softplus, softplus_
 from softplus.lab import timing
 
 MANY = 65_536  # from here on the time is the elements', below the call's
@@ -50,15 +50,16 @@ class Road:
     bound: float  # from MANY elements on
     run: str = AS_IT_IS
     few: float = 3.0  # the bound below
+    bare: float = 1.1  # the least bound without kernels: PyTorch's function, and a call around it
     arguments: Callable[[Tensor], tuple[Tensor, ...]] = lambda x: (x,)
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
 
     def limit(self, size: int, *, kernels: bool) -> float:
-        """Return the bound; without kernels it is PyTorch's own function and a call around it."""
+        """Return the bound at a size, with kernels or without."""
         if size < MANY:
             return self.few
         if not kernels:
-            return max(self.bound, 1.1)
+            return max(self.bound, self.bare)
         # Beyond the second-level cache memory has its share, as in the bounds over ReLU.
         return max(self.bound, 0.33) if size > MANY else self.bound
 
@@ -234,6 +235,14 @@ EAGER = [
         {FORWARD: 0.5, BOTH: 1.0},  # any beta but 1 takes half as much again
         lambda x: softplus(x, np.float32(2)),
         lambda x: functional.softplus(x, 2.0),
+    ),
+    *runs("`logsigmoid`", {FORWARD: 0.25, BOTH: 1.0}, logsigmoid, functional.logsigmoid),
+    *runs(
+        "`shifted_softplus`",
+        NEVER_SLOWER,
+        shifted_softplus,
+        lambda x: functional.softplus(x) - math.log(2),
+        bare=1.5,  # exact at 0, as that is not
     ),
     through("double backward", twice, bound=1.0, few=3.0),
     *with_beta("one beta in a tensor", (-1,), betas()),
