@@ -209,19 +209,19 @@ def write(figures: list[Figure]) -> None:
 def main() -> None:
     """Measure, print, and write where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a sixth of the time: a look")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the time: a look")
     parser.add_argument("--write", action="store_true", help="put the figures into the documents")
     parser.add_argument("--only", default="", metavar="TEXT", help="roads with this in their name")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--installations", nargs="+", default=INSTALLATIONS, choices=INSTALLATIONS)
-    parser.add_argument("--seconds", type=float, default=0.3, help="for each figure")
+    parser.add_argument("--seconds", type=float, default=0.25, help="for each figure")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
         here(options)
         return
     if options.quick:
-        options.seconds /= 6
+        options.seconds /= 5
     figures = []
     for installation in options.installations:
         for figure in there(installation, options):

@@ -357,7 +357,7 @@ def measure(road: Road, size: int, seconds: float) -> dict[str, float | None]:
             rounds = min(51, max(5, round(seconds / a_round)))
             times = timing.interleaved(calls, rounds, visit)
     except Exception as error:  # noqa: BLE001 -- whatever it is, the other roads are measured
-        print(f"{road.name}, {road.run}: {error!r}", file=sys.stderr)
+        print(f"{road.name}, {road.run}: {repr(error)[:200]}", file=sys.stderr)
         return {"ratio": None, "microseconds": None, "kept": None}
     pairs = zip(times["ours"], times["theirs"], strict=True)
     return {
