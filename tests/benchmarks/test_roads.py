@@ -68,6 +68,12 @@ def test_without_kernels_the_bound_is_that_of_a_call_around_the_operator(ways):
     assert [vmapped.limit(n, kernels=False) for n in (64, 65_536)] == [4, 1.5]
 
 
+def test_a_part_measured_again_leaves_the_rest(roads):
+    old = [figure(roads, size=64), figure(roads, size=4_096, ratio=2.0)]
+    new = [figure(roads, size=64, ratio=0.5), figure(roads, road="`grad`")]
+    assert roads.renewed(old, new) == [new[0], old[1], new[1]]
+
+
 def test_the_page_shows_the_figures_of_the_file(roads, ways):
     text = roads.PAGE.read_text(encoding="utf-8")
     assert roads.page(text, roads.committed()) == text
