@@ -14,7 +14,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
 from softplus import arguments
-from softplus.ops import cpu, dispatch
+from softplus.ops import dispatch, entry
 
 
 def softplus(
@@ -63,7 +63,7 @@ def softplus(
     """
     if not is_dynamo_compiling():
         try:
-            plain = cpu.softplus(input, beta, threshold, inplace, out)
+            plain = entry.softplus(input, beta, threshold, inplace, out)
         except RuntimeError:
             if inplace:
                 arguments.check_overwritable(input)  # whose message names a way out
@@ -126,7 +126,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         TypeError, ValueError: As in `softplus`.
     """
     if not is_dynamo_compiling():
-        plain = cpu.inverse_softplus(input, beta)
+        plain = entry.inverse_softplus(input, beta)
         if plain is not None:
             return plain
     if has_torch_function((input, beta)):
@@ -163,7 +163,7 @@ def shifted_softplus(
     Source: the activation of Schütt et al., SchNet, NIPS 2017.
     """
     if not is_dynamo_compiling():
-        plain = cpu.shifted_softplus(input, beta, shift)
+        plain = entry.shifted_softplus(input, beta, shift)
         if plain is not None:
             return plain
     overriders = (input, beta, shift)
@@ -195,7 +195,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         TypeError, RuntimeError: As in `softplus`.
     """
     if out is None and not is_dynamo_compiling():
-        plain = cpu.softplus(input, -1.0, None, False, None)
+        plain = entry.softplus(input, -1.0, None, False, None)
         if plain is not None:
             return plain
     overriders = (input, out)
