@@ -1,5 +1,6 @@
 """The operators composed of PyTorch's own: what transforms and third derivatives go through."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch.nn import functional
 
 from softplus.ops import definition
 from softplus.ops.definition import EXACT_THRESHOLD
+
+_LN2 = math.log(2)
 
 
 def exact(threshold: float) -> float:
@@ -27,17 +30,25 @@ def forward(input: Tensor, beta: float | Tensor, threshold: float) -> Tensor:
 
 
 def double_backward(
-    grad_grad: Tensor, grad: Tensor, saved: Tensor, *options: Any
+    grad_grad: Tensor,
+    grad: Tensor,
+    saved: Tensor,
+    beta: float,
+    threshold: float,
+    of_output: bool,
+    to_input: bool,
 ) -> tuple[Tensor, Tensor]:
-    *options_of_backward, to_input = options
-
-    def backward(grad: Tensor, saved: Tensor) -> Tensor:
-        return definition.backward(grad, saved, *options_of_backward)
-
-    to_grad: Tensor
-    to_grad, second = torch.func.vjp(backward, grad, saved)[1](grad_grad)
-    of_output = options_of_backward[-1]
-    return to_grad, backward(second, saved) if of_output and to_input else second
+    u = definition.computing(saved, beta)[0] * beta
+    slope = -torch.expm1(-u) if of_output else torch.sigmoid(u)
+    curvature = beta * (torch.exp(-u) if of_output else slope * torch.sigmoid(-u))
+    if of_output and to_input:
+        curvature = curvature * slope
+    if threshold < EXACT_THRESHOLD:
+        slope = torch.where(u > threshold, 1.0, slope)
+        curvature = torch.where(u > threshold, 0.0, curvature)
+    # No two gradients are multiplied first: in float16 their product may overflow.
+    to_grad, second = grad_grad * slope, grad_grad * curvature * grad
+    return to_grad.to(saved.dtype), second.to(saved.dtype)
 
 
 def forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
@@ -49,10 +60,13 @@ def forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -
 def backward_each(
     grad: Tensor, input: Tensor, beta: Tensor, threshold: float, shifted: bool
 ) -> tuple[Tensor, Tensor]:
-    gradients: tuple[Tensor, Tensor] = torch.func.vjp(
-        lambda x, beta: forward_each(x, beta, threshold, shifted), input, beta
-    )[1](grad)
-    return gradients
+    u, b = _exponent(input, beta)
+    to_input, to_beta = torch.sigmoid(u), -_bracket(u, shifted) / (b * b)
+    if threshold < EXACT_THRESHOLD:
+        reverted = u > threshold
+        to_input = torch.where(reverted, 1.0, to_input)
+        to_beta = torch.where(reverted, 0.0, to_beta)
+    return (grad * to_input).to(input.dtype), grad * to_beta
 
 
 def double_backward_each(
@@ -64,10 +78,35 @@ def double_backward_each(
     threshold: float,
     shifted: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    gradients: tuple[Tensor, Tensor, Tensor] = torch.func.vjp(
-        lambda *tensors: backward_each(*tensors, threshold, shifted), grad, input, beta
-    )[1]((grad_to_input, grad_to_beta))
-    return gradients
+    u, b = _exponent(input, beta)
+    slope = torch.sigmoid(u)
+    curvature, bracket = slope * torch.sigmoid(-u), _bracket(u, shifted)
+    of_both = u * curvature / b  # the derivative by input and beta
+    twice_beta = (2 * bracket + u * u * curvature) / (b * b * b)
+    of_grad = grad_to_input * slope - grad_to_beta * (bracket / (b * b))
+    of_input = grad_to_input * (b * curvature) + grad_to_beta * of_both
+    of_beta = grad_to_input * of_both + grad_to_beta * twice_beta
+    if threshold < EXACT_THRESHOLD:
+        reverted = u > threshold
+        of_grad = torch.where(reverted, grad_to_input, of_grad)
+        of_input = torch.where(reverted, 0.0, of_input)
+        of_beta = torch.where(reverted, 0.0, of_beta)
+    dtype = input.dtype
+    return of_grad.to(dtype), (of_input * grad).to(dtype), of_beta * grad
+
+
+def _exponent(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return beta·x, and beta, in float64; beyond 800 it is cut off, and its gradient is 0."""
+    b = beta.to(torch.float64)
+    u = input.to(torch.float64) * b
+    return torch.where(u < -800, -800.0, torch.where(u > 800, 800.0, u)), b
+
+
+def _bracket(u: Tensor, shifted: bool) -> Tensor:
+    """Return ln(1 + t) + |u|·t / (1 + t), t = e^-|u|, of which every derivative at 0 is right."""
+    v = torch.where(u < 0, u, -u)
+    bracket = functional.softplus(v, 1.0, 50.0) - v * torch.sigmoid(v)
+    return bracket - _LN2 if shifted else bracket
 
 
 COMPOSED: dict[str, Callable[..., Any]] = {

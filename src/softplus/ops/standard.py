@@ -122,7 +122,9 @@ class _Each(Function):
         input, beta = ctx.saved_tensors
         threshold, shifted = ctx.options
         if torch.is_grad_enabled():
-            return *composed.backward_each(grad, input, beta, threshold, shifted), None, None
+            to_input, to_beta = composed.backward_each(grad, input, beta, threshold, shifted)
+            to_beta = to_beta.sum_to_size(beta.shape).to(beta.dtype)
+            return to_input.sum_to_size(input.shape), to_beta, None, None
         x, b = definition.computing(input, beta)
         u, grad = x * b, grad.to(x.dtype)
         to_u = _backward(grad, u, 1.0, exact(threshold))
