@@ -17,14 +17,18 @@ _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 # Tensors
 
 
-def check_input(input: Tensor) -> None:
-    """Raise unless `input` is a strided tensor of a dtype that Softplus computes in."""
+def check_input(input: Tensor, *, or_jagged: bool = False) -> None:
+    """Raise unless `input` is a strided tensor of a dtype that Softplus computes in.
+
+    Or a jagged one, where PyTorch's own operator serves the call.
+    """
     if not isinstance(input, Tensor):
         raise TypeError(
             f"input must be a torch.Tensor, got {type(input).__name__}: "
             "wrap the value as torch.tensor(value, dtype=torch.float32)"
         )
-    check_strided("input", input)
+    if not (or_jagged and input.layout == torch.jagged):
+        check_strided("input", input)
     if input.dtype not in _DTYPES:
         advice = (
             "call input.dequantize() first"

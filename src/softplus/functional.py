@@ -76,7 +76,7 @@ def softplus(
             softplus, overriders, input, beta, threshold, inplace=inplace, out=out
         )
         return result
-    arguments.check_input(input)
+    arguments.check_input(input, or_jagged=True)
     arguments.check_beta(beta, input)
     arguments.check_threshold(threshold)
     arguments.check_one_place(inplace, out)

@@ -23,21 +23,16 @@ def exact(threshold: float) -> float:
     return 50.0 if threshold >= EXACT_THRESHOLD else threshold
 
 
-def forward(input: Tensor, beta: float | Tensor, threshold: float) -> Tensor:
+def _forward(input: Tensor, beta: float | Tensor, threshold: float) -> Tensor:
     if isinstance(beta, Tensor):
         return definition.softplus(input, beta, threshold)
     return functional.softplus(input, beta, exact(threshold))
 
 
-def double_backward(
-    grad_grad: Tensor,
-    grad: Tensor,
-    saved: Tensor,
-    beta: float,
-    threshold: float,
-    of_output: bool,
-    to_input: bool,
+def _double_backward(
+    grad_grad: Tensor, grad: Tensor, saved: Tensor, *options: Any
 ) -> tuple[Tensor, Tensor]:
+    beta, threshold, of_output, to_input = options
     u = definition.computing(saved, beta)[0] * beta
     slope = -torch.expm1(-u) if of_output else torch.sigmoid(u)
     curvature = beta * (torch.exp(-u) if of_output else slope * torch.sigmoid(-u))
@@ -51,7 +46,7 @@ def double_backward(
     return to_grad.to(saved.dtype), second.to(saved.dtype)
 
 
-def forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
+def _forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
     if shifted:
         return definition.shifted_softplus(input, beta)
     return definition.softplus(input, beta, threshold)
@@ -60,6 +55,7 @@ def forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -
 def backward_each(
     grad: Tensor, input: Tensor, beta: Tensor, threshold: float, shifted: bool
 ) -> tuple[Tensor, Tensor]:
+    """Return the gradients of softplus towards an input and a beta that broadcast."""
     u, b = _exponent(input, beta)
     to_input, to_beta = torch.sigmoid(u), -_bracket(u, shifted) / (b * b)
     if threshold < EXACT_THRESHOLD:
@@ -69,15 +65,15 @@ def backward_each(
     return (grad * to_input).to(input.dtype), grad * to_beta
 
 
-def double_backward_each(
+def _double_backward_each(
     grad_to_input: Tensor,
     grad_to_beta: Tensor,
     grad: Tensor,
     input: Tensor,
     beta: Tensor,
-    threshold: float,
-    shifted: bool,
+    *options: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    threshold, shifted = options
     u, b = _exponent(input, beta)
     slope = torch.sigmoid(u)
     curvature, bracket = slope * torch.sigmoid(-u), _bracket(u, shifted)
@@ -110,14 +106,14 @@ def _bracket(u: Tensor, shifted: bool) -> Tensor:
 
 
 COMPOSED: dict[str, Callable[..., Any]] = {
-    "forward": forward,
-    "forward_at": forward,
+    "forward": _forward,
+    "forward_at": _forward,
     "backward": definition.backward,
     "backward_at": definition.backward,
-    "double_backward": double_backward,
+    "double_backward": _double_backward,
     "shifted": definition.shifted_softplus,
     "inverse": definition.inverse_softplus,
-    "forward_each": forward_each,
+    "forward_each": _forward_each,
     "backward_each": backward_each,
-    "double_backward_each": double_backward_each,
+    "double_backward_each": _double_backward_each,
 }

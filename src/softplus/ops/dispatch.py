@@ -1,5 +1,7 @@
 """What runs where the entry leaves a call: an operator, PyTorch's own softplus, the definition."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
@@ -11,8 +13,10 @@ from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.entry import LEAST_BETA, MOST_BETA
 from softplus.ops.plain import is_ordinary, under_transform
 
-# PyTorch's own wrappers of tensors for which the operators have rules.
-_WRAPPERS = ("FakeTensor", "FunctionalTensor", "DTensor")
+# PyTorch's own wrappers of tensors for which the operators have rules, and those for which any
+# code that computes on tensors has them.
+_WITH_RULES = ("FakeTensor", "FunctionalTensor", "DTensor")
+_TRANSPARENT = ("FakeTensor", "FunctionalTensor")
 
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
@@ -39,11 +43,14 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
 
 
 def _limit(threshold: float | None) -> float:
-    """Return the threshold as the operators and PyTorch's own take it: the exact function's is 50.
+    """Return the threshold as the operators take it: the exact function's is 50.
 
-    Written here, for with dynamic=True torch.compile takes a module's float for a variable.
+    But infinity: with it they keep the input. Written here, for with dynamic=True torch.compile
+    takes a module's float for a variable.
     """
-    return 50.0 if threshold is None or threshold >= EXACT_THRESHOLD else float(threshold)
+    if threshold is None or EXACT_THRESHOLD <= threshold < math.inf:
+        return 50.0
+    return float(threshold)
 
 
 def _each(input: Tensor, beta: Tensor, threshold: float, *, shifted: bool) -> Tensor:
@@ -52,37 +59,41 @@ def _each(input: Tensor, beta: Tensor, threshold: float, *, shifted: bool) -> Te
     if plain is not None:
         return plain
     if _runs_operators(input) and type(input) is type(beta):
-        x, b = torch.broadcast_tensors(input, beta.to(torch.float64))
-        x = input if x.shape == input.shape else x
+        x, b = entry.broadcast(input, beta)
         result: Tensor = torch.ops.softplus.forward_each(x, b, threshold, shifted)
         return result
-    input = _under_autocast(input)
+    x = _under_autocast(input)
+    if _is_followed(x) and _is_followed(beta):
+        return standard.softplus_each(x, beta, threshold, shifted)
     if shifted:
-        return definition.shifted_softplus(input, beta)
-    return definition.softplus(input, beta, threshold)
+        return definition.shifted_softplus(x, beta)
+    return definition.softplus(x, beta, threshold)
 
 
 def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return shifted_softplus of a checked call."""
+    result: Tensor
     if _compiled_for_cpu(input, beta) and _constant(beta) and _constant(shift):
-        result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
+        result = torch.ops.softplus.shifted(input, beta, shift)
         return result
-    if is_exporting() or _is_traced() or is_dynamo_compiling() or isinstance(shift, Tensor):
+    traced = is_exporting() or _is_traced() or is_dynamo_compiling()
+    if traced or isinstance(shift, Tensor):
         return definition.shifted_softplus(_under_autocast(input), beta, shift)
     if isinstance(beta, Tensor):
         if shift is None:
             return _each(input, beta, EXACT_THRESHOLD, shifted=True)
         x, _ = definition.computing(input, beta)  # half types are rounded once, after all
-        return (_each(x, beta, EXACT_THRESHOLD, shifted=False) - shift).to(input.dtype)
-    if LEAST_BETA <= abs(beta) <= MOST_BETA:
-        if _runs_operators(input):
-            result = torch.ops.softplus.shifted(input, beta, shift)
-            return result
-        if shift is not None:
-            return standard.shifted_softplus(_under_autocast(input), beta, shift)
-    return definition.shifted_softplus(_under_autocast(input), beta, shift)
+        result = _each(x, beta, EXACT_THRESHOLD, shifted=False) - shift
+        return result.to(input.dtype)
+    if _runs_operators(input) and LEAST_BETA <= abs(beta) <= MOST_BETA:
+        result = torch.ops.softplus.shifted(input, beta, shift)
+        return result
+    x = _under_autocast(input)
+    if _is_followed(x) and LEAST_BETA <= abs(beta) <= MOST_BETA:
+        return standard.shifted_softplus(x, beta, shift)
+    return definition.shifted_softplus(x, beta, shift)
 
 
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
@@ -115,10 +126,21 @@ def _runs_operators(input: Tensor) -> bool:
         return False
     if is_ordinary(input):
         return input.numel() > 0  # an empty result has the strides that PyTorch gives it
-    kind = type(input)
-    if kind.__name__ == "DTensor":
+    if _is_one_of(input, ("DTensor",)):
         sharding.register()
-    return kind.__name__ in _WRAPPERS and kind.__module__.startswith("torch.")
+    return _is_one_of(input, _WITH_RULES)
+
+
+def _is_followed(input: Tensor) -> bool:
+    """Whether an autograd function of PyTorch's operators serves an eager call."""
+    if is_dynamo_compiling() or under_transform():
+        return False
+    return is_ordinary(input) or _is_one_of(input, _TRANSPARENT)
+
+
+def _is_one_of(input: Tensor, names: tuple[str, ...]) -> bool:
+    kind = type(input)
+    return kind.__name__ in names and kind.__module__.startswith("torch.")
 
 
 def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:

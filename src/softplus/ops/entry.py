@@ -24,7 +24,7 @@ from softplus.ops.plain import DTYPES, INTEGERS, is_dense, is_eager, records
 LEAST_BETA, MOST_BETA = 2.0**-60, 2.0**60
 
 # Without a public name: PyTorch's softplus with its `out`, and whether torch.jit.trace runs.
-_of_pytorch = torch._C._nn.softplus  # noqa: SLF001
+_of_pytorch: Callable[..., Tensor] = torch._C._nn.softplus  # noqa: SLF001
 _trace = torch._C._get_tracing_state  # noqa: SLF001
 _kernels = cpu.absent is None
 
@@ -34,22 +34,25 @@ def _softplus(
 ) -> Tensor | None:
     if has_torch_function_unary(input) or not isinstance(input, Tensor):
         return None
-    threshold = 50.0 if threshold is None else exact(_number(threshold))
+    threshold = 50.0 if threshold is None else _number(threshold)
+    into = inplace or out is not None
     if type(beta) is not float:
         if isinstance(beta, Tensor) and beta.is_floating_point():
-            return None if inplace or out is not None else each(input, beta, threshold, False)
+            return None if into else each(input, beta, threshold, False)
         beta = _number(beta)
     if not LEAST_BETA <= abs(beta) <= MOST_BETA or threshold != threshold:  # noqa: PLR0124 -- NaN
-        return None
-    if inplace or out is not None:
-        return _softplus_into(input, beta, threshold, inplace, out)
-    if not (_kernels and input.is_cpu):
-        return _standard(input, beta, threshold)
-    if not (is_eager() and is_dense(input)):
-        return None
-    if records(input):
-        return gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
-    return calls.plain_forward(input, beta, threshold)
+        result = None
+    elif into:
+        result = _softplus_into(input, beta, threshold, inplace, out)
+    elif not (_kernels and input.is_cpu):
+        result = _standard(input, beta, threshold)
+    elif not (is_eager() and is_dense(input)):
+        result = None
+    elif records(input):
+        result = gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
+    else:
+        result = calls.plain_forward(input, beta, threshold)
+    return result
 
 
 def _number(value: Any) -> float:
@@ -68,7 +71,7 @@ def _standard(input: Tensor, beta: float, threshold: float) -> Tensor | None:
     if input.dtype not in DTYPES or _trace() is not None or is_exporting():
         return None
     try:
-        return _of_pytorch(input, beta, threshold)
+        return _of_pytorch(input, beta, exact(threshold))
     except RuntimeError:  # of a sparse or nested tensor: the checks say what to do
         return None
 
@@ -85,10 +88,9 @@ def _softplus_into(
     if target.is_inference() and not torch.is_inference_mode_enabled():
         return None
     if not (_kernels and input.is_cpu):
-        return _of_pytorch(input, beta, threshold, out=target)
-    if target.shape != input.shape or not (input.is_contiguous() and target.is_contiguous()):
-        return None
-    if target is not input and _share_memory(target, input):
+        return _of_pytorch(input, beta, exact(threshold), out=target)
+    fits = target.shape == input.shape and input.is_contiguous() and target.is_contiguous()
+    if not fits or (target is not input and _share_memory(target, input)):
         return None
     calls.forward_into(target, input, beta, threshold)
     torch.autograd.graph.increment_version(target)
@@ -108,35 +110,32 @@ def each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor
     try:
         if not (_kernels and input.is_cpu and beta.is_cpu):
             return standard.softplus_each(input, beta, threshold, shifted)
-        x, b = torch.broadcast_tensors(input, beta.to(torch.float64))
+        x, b = broadcast(input, beta)
     except RuntimeError:  # the checks say what to do about a shape
         return None
-    if x.shape == input.shape:
-        x = input
-    if records(x, b):
-        return gradients.recorded("forward_each", calls.forward_each, x, b, threshold, shifted)
-    result: Tensor = calls.forward_each(x, b, threshold, shifted)
-    return result
+    return gradients.plain("forward_each", x, b, threshold, shifted)
+
+
+def broadcast(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return input and beta as the operators with a beta for each element take them."""
+    x, b = torch.broadcast_tensors(input, beta.to(torch.float64))  # type: ignore[no-untyped-call]
+    return (input if x.shape == input.shape else x), b
 
 
 def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:
     if has_torch_function_unary(input) or not isinstance(input, Tensor):
         return None
-    if shift is not None:
-        shift = _number(shift)
-        if shift - shift != 0:  # NaN or infinite
-            return None
     if isinstance(beta, Tensor) and beta.is_floating_point():
-        return None if shift is not None else each(input, beta, EXACT_THRESHOLD, True)
-    beta = _number(beta)
-    if not LEAST_BETA <= abs(beta) <= MOST_BETA or not (is_eager() and is_dense(input)):
+        return each(input, beta, EXACT_THRESHOLD, True) if shift is None else None
+    beta, number = _number(beta), 0.0 if shift is None else _number(shift)
+    if not (LEAST_BETA <= abs(beta) <= MOST_BETA and abs(number) < math.inf):
         return None
-    if not (_kernels and input.is_cpu):
-        return standard.shifted_softplus(input, beta, shift)
-    if records(input):
-        return gradients.recorded("shifted", calls.shifted, input, beta, shift)
-    result: Tensor = calls.shifted(input, beta, shift)
-    return result
+    if not (is_eager() and is_dense(input)):
+        return None
+    given = None if shift is None else number
+    if _kernels and input.is_cpu:
+        return gradients.plain("shifted", input, beta, given)
+    return standard.shifted_softplus(input, beta, given)
 
 
 def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
@@ -145,14 +144,10 @@ def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
     beta = _number(beta)
     if not LEAST_BETA <= abs(beta) <= MOST_BETA:
         return None
-    if records(input):
-        return gradients.recorded("inverse", calls.inverse, input, beta)
-    result: Tensor = calls.inverse(input, beta)
-    return result
+    return gradients.plain("inverse", input, beta)
 
 
-# softplus(input, beta, threshold, inplace, out), shifted_softplus(input, beta, shift) and
-# inverse_softplus(input, beta)
+# With the arguments (input, beta, threshold, inplace, out), (input, beta, shift), (input, beta).
 _Entry = Callable[..., Tensor | None]
 _cpp = cpu.entry_absent is None
 softplus: _Entry = cpu.softplus if _cpp else _softplus

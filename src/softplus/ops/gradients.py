@@ -1,12 +1,12 @@
-"""The operators under autograd where Python runs the kernels: what is saved, what differentiates."""
+"""The operators under autograd where Python runs the kernels: what is saved, and how it is used."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-
 
 from softplus.ops import cpu, definition
 from softplus.ops.composed import COMPOSED
@@ -21,7 +21,7 @@ Compute = Callable[..., Any]
 
 def output_determines_gradient(input: Tensor, threshold: float) -> bool:
     """Whether backward needs the output alone, as in operators/autograd.cpp."""
-    return threshold >= EXACT_THRESHOLD and input.dtype != torch.float16
+    return EXACT_THRESHOLD <= threshold < math.inf and input.dtype != torch.float16
 
 
 def _run(name: str, *arguments: Any) -> Any:
@@ -29,16 +29,16 @@ def _run(name: str, *arguments: Any) -> Any:
     if is_eager() and not torch.is_grad_enabled():
         tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
         if all(is_dense(tensor) and tensor.is_cpu for tensor in tensors):
-            return getattr(calls, name)(*arguments)
+            return calls.OPERATORS[name](*arguments)
     return getattr(torch.ops.softplus, name)(*arguments)
 
 
 def _backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
     """Return what `_run` does for "backward", in half the time on 64 elements."""
+    plain = is_eager() and not torch.is_grad_enabled() and is_dense(grad) and is_dense(saved)
     alike = grad.shape == saved.shape and grad.dtype == saved.dtype
-    if is_eager() and not torch.is_grad_enabled() and is_dense(grad) and is_dense(saved):
-        if alike and grad.is_cpu and saved.is_cpu:
-            return calls.plain_backward(grad, saved, *options)
+    if plain and alike and grad.is_cpu and saved.is_cpu:
+        return calls.plain_backward(grad, saved, *options)
     result: Tensor = torch.ops.softplus.backward(grad, saved, *options)
     return result
 
@@ -47,9 +47,7 @@ class Forward(Function):
     """Softplus with a number as beta."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, compute: Compute, input: Tensor, beta: float, threshold: float
-    ) -> Tensor:
+    def forward(ctx: Any, compute: Compute, input: Tensor, beta: float, threshold: float) -> Tensor:
         output: Tensor = compute(input, beta, threshold)
         of_output = output_determines_gradient(input, threshold)
         ctx.save_for_backward(output if of_output else input)
@@ -58,7 +56,7 @@ class Forward(Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 4
         return None, _backward(grad, *ctx.saved_tensors, *ctx.options), None, None
@@ -68,7 +66,7 @@ class Backward(Function):
     """The gradient of Forward and Shifted."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         compute: Compute,
         grad: Tensor,
@@ -82,7 +80,7 @@ class Backward(Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, grad_grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad_grad is None:
             return (None,) * 6
         to_grad, to_saved = _run(
@@ -95,7 +93,7 @@ class Shifted(Function):
     """Softplus minus a shift."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, compute: Compute, input: Tensor, beta: float, shift: float | None
     ) -> Tensor:
         ctx.save_for_backward(input)
@@ -111,7 +109,7 @@ class Inverse(Function):
     """The inverse, whose derivative 1 / -expm1(-beta·y) PyTorch differentiates."""
 
     @staticmethod
-    def forward(ctx: Any, compute: Compute, input: Tensor, beta: float) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, compute: Compute, input: Tensor, beta: float) -> Tensor:
         ctx.save_for_backward(input)
         ctx.beta = beta
         ctx.set_materialize_grads(False)
@@ -119,20 +117,18 @@ class Inverse(Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return None, None, None
-        y, beta = definition.computing(*ctx.saved_tensors, ctx.beta)
-        return None, (-torch.expm1(-beta * y).reciprocal() * grad).to(grad.dtype), None
+        y, _ = definition.computing(ctx.saved_tensors[0], ctx.beta)
+        return None, (-torch.expm1(-ctx.beta * y).reciprocal() * grad).to(grad.dtype), None
 
 
 class ForwardEach(Function):
     """Softplus with a beta for each element."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, compute: Compute, input: Tensor, beta: Tensor, *options: Any
-    ) -> Tensor:
+    def forward(ctx: Any, compute: Compute, input: Tensor, beta: Tensor, *options: Any) -> Tensor:
         ctx.save_for_backward(input, beta)
         ctx.options = options
         ctx.set_materialize_grads(False)
@@ -140,7 +136,7 @@ class ForwardEach(Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 5
         return None, *_run("backward_each", grad, *ctx.saved_tensors, *ctx.options), None, None
@@ -150,7 +146,7 @@ class BackwardEach(Function):
     """The gradients of ForwardEach."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, compute: Compute, grad: Tensor, input: Tensor, beta: Tensor, *options: Any
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(grad, input, beta)
@@ -159,9 +155,10 @@ class BackwardEach(Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients = _run("double_backward_each", *grads, *ctx.saved_tensors, *ctx.options)
         return None, *gradients, None, None
+
 
 _FUNCTIONS: dict[str, type[Function]] = {
     "forward": Forward,
@@ -173,12 +170,26 @@ _FUNCTIONS: dict[str, type[Function]] = {
 }
 
 
-def recorded(name: str, compute: Compute, *arguments: Any) -> Any:
+def recorded(name: str, compute: Compute, *arguments: Any) -> Tensor:
     """Return what `compute` gives for the operator of this name, recorded by autograd.
 
     By the `apply` below that of Function, which looks for functorch first, and takes twice as long.
     """
-    return super(Function, _FUNCTIONS[name]).apply(compute, *arguments)  # type: ignore[misc]
+    result: Tensor = super(Function, _FUNCTIONS[name]).apply(compute, *arguments)  # type: ignore[misc]
+    return result
+
+
+def plain(name: str, *arguments: Any) -> Tensor:
+    """Return an operator's result in a plain call, recorded by autograd where it should be."""
+    compute = calls.OPERATORS[name]
+    if torch.is_grad_enabled() and _require_grad(arguments):
+        return recorded(name, compute, *arguments)
+    result: Tensor = compute(*arguments)
+    return result
+
+
+def _require_grad(arguments: tuple[Any, ...]) -> bool:
+    return any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
 
 
 def _under_autograd(name: str) -> Callable[..., Any]:
@@ -195,8 +206,7 @@ def _under_autograd(name: str) -> Callable[..., Any]:
     def run(*arguments: Any) -> Any:
         if under_transform():
             return COMPOSED[name](*arguments)
-        needed = any(isinstance(value, Tensor) and value.requires_grad for value in arguments)
-        if not (needed and torch.is_grad_enabled()):
+        if not (torch.is_grad_enabled() and _require_grad(arguments)):
             return below(*arguments)
         if name in _FUNCTIONS:
             return recorded(name, below, *arguments)

@@ -25,7 +25,7 @@ def register() -> None:
 def _acceptable(results: int, *arguments: Any) -> list[tuple[list[Any], list[Any]]]:
     """Return the placements of results and of arguments that go together.
 
-    Every tensor has the shape of the results but a beta of no dimensions, which is whole everywhere.
+    Every tensor has the shape of the results, but a beta of no dimensions, which is whole.
     """
     from torch.distributed.tensor import Replicate, Shard  # noqa: PLC0415
 

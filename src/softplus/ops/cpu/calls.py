@@ -1,6 +1,5 @@
 """The operators on CPU tensors of any layout, by kernels that are called from Python."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,142 +26,105 @@ _LARGE = 32 << 20
 
 
 def plain_forward(input: Tensor, beta: float, threshold: float) -> Tensor:
-    """Return what `forward` does, unchecked, and on 64 elements in half the time."""
+    """Return what the operator does, unchecked, and on 64 elements in half the time."""
     return forward_into(torch.empty_like(input), input, beta, threshold)
 
 
 def forward_into(output: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:
     """Write softplus(input), unchecked, into dense memory: the input's own, or laid out like it."""
-    n = input.numel()
+    n, kept = input.numel(), input
     if n > _SMALL or not input.is_contiguous():
-        input = _laid_out(input, output)
+        kept = _laid_out(input, output)
     kernel, dtype, threads = _NUMBER["forward"], _DTYPE[input.dtype], get_num_threads()
-    to, of = output.data_ptr(), input.data_ptr()
+    to, of = output.data_ptr(), kept.data_ptr()
     _run(kernel, dtype, n, beta, threshold, 0.0, 0, 1, 1, threads, to, of)
     return output
 
 
-def plain_backward(
-    grad: Tensor, saved: Tensor, beta: float, threshold: float, of_output: bool
-) -> Tensor:
-    """Return what `backward` does, for a gradient that has the shape and dtype of what was saved."""
+def plain_backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
+    """Return what the operator does, for a gradient of the shape and dtype of what was saved."""
     output = torch.empty_like(saved)
-    _backward_into(output, grad, saved, beta, threshold, of_output)
+    _backward(output, grad, saved, *options)
     return output
 
 
-def _backward_into(
-    output: Tensor, grad: Tensor, saved: Tensor, beta: float, threshold: float, of_output: bool
-) -> None:
+def _forward(output: Tensor, input: Tensor, beta: float, threshold: float) -> None:
+    _call("forward", (output,), (input,), beta, threshold)
+
+
+def _backward(output: Tensor, grad: Tensor, saved: Tensor, *options: Any) -> None:
+    beta, threshold, of_output = options
     kernel = "backward_of_output" if of_output else "backward_of_input"
     flags = _AROUND_CACHE if output.nbytes >= _LARGE else 0
     _call(kernel, (output,), (grad, saved), beta, threshold, flags=flags)
 
 
-def _operator(fill: Callable[..., None]) -> Callable[..., Any]:
-    """Make an operator of a function that fills the results given: what they are like, and which
-    arguments are refused, the rule for fake tensors says.
-    """
-    name = fill.__name__
+def _double_backward(outputs: tuple[Tensor, Tensor], *arguments: Any) -> None:
+    *inputs, beta, threshold, of_output, to_input = arguments
+    kernel = "double_backward_of_output" if of_output else "double_backward_of_input"
+    flags = _TO_INPUT if to_input else 0
+    _call(kernel, outputs, tuple(inputs), beta, threshold, flags=flags)
 
-    @functools.wraps(fill)
+
+def _shifted(output: Tensor, input: Tensor, beta: float, shift: float | None) -> None:
+    _call("shifted", (output,), (input,), beta, shift=shift)
+
+
+def _inverse(output: Tensor, input: Tensor, beta: float) -> None:
+    _call("inverse", (output,), (input,), beta)
+
+
+def _each(kernel: str) -> Callable[..., None]:
+    """Return the function of a kernel with a beta for each element."""
+
+    def fill(results: Tensor | tuple[Tensor, ...], *arguments: Any) -> None:
+        *inputs, beta, threshold, shifted = arguments
+        outputs = (results,) if isinstance(results, Tensor) else results
+        flags, pattern = _SHIFTED if shifted else 0, _pattern(outputs[0], beta)
+        if pattern is None:
+            beta, pattern = _laid_out(beta, outputs[0]), (1, beta.numel())
+        betas = (*pattern, beta)
+        _call(kernel, outputs, tuple(inputs), 1.0, threshold, flags=flags, betas=betas)
+
+    return fill
+
+
+def _operator(name: str, fill: Callable[..., None]) -> Callable[..., Any]:
+    """Return an operator by the function that fills its results.
+
+    What they are like, and which arguments are refused, the rule for fake tensors says.
+    """
+
     def run(*arguments: Any) -> Any:
         results = FAKES[name](*arguments)
         fill(results, *arguments)
         return results
 
-    if cpu.absent is None and cpu.entry_absent is not None:
-        library.impl(name, run, "CPU")
     return run
 
 
-@_operator
-def forward(output: Tensor, input: Tensor, beta: float, threshold: float) -> None:
-    _call("forward", (output,), (input,), beta, threshold)
+_FILL: dict[str, Callable[..., None]] = {
+    "forward": _forward,
+    "backward": _backward,
+    "double_backward": _double_backward,
+    "shifted": _shifted,
+    "inverse": _inverse,
+    "forward_each": _each("forward_each"),
+    "backward_each": _each("backward_each"),
+    "double_backward_each": _each("double_backward_each"),
+}
 
-
-@_operator
-def backward(output: Tensor, *arguments: Any) -> None:
-    _backward_into(output, *arguments)
-
-
-@_operator
-def double_backward(
-    outputs: tuple[Tensor, Tensor],
-    grad_grad: Tensor,
-    grad: Tensor,
-    saved: Tensor,
-    beta: float,
-    threshold: float,
-    of_output: bool,
-    to_input: bool,
-) -> None:
-    kernel = "double_backward_of_output" if of_output else "double_backward_of_input"
-    flags = _TO_INPUT if to_input else 0
-    _call(kernel, outputs, (grad_grad, grad, saved), beta, threshold, flags=flags)
-
-
-@_operator
-def shifted(output: Tensor, input: Tensor, beta: float, shift: float | None) -> None:
-    _call("shifted", (output,), (input,), beta, shift=shift)
-
-
-@_operator
-def inverse(output: Tensor, input: Tensor, beta: float) -> None:
-    _call("inverse", (output,), (input,), beta)
-
-
-@_operator
-def forward_each(
-    output: Tensor, input: Tensor, beta: Tensor, threshold: float, shifted: bool
-) -> None:
-    _call_each("forward_each", (output,), (input,), beta, threshold, shifted)
-
-
-@_operator
-def backward_each(
-    outputs: tuple[Tensor, Tensor],
-    grad: Tensor,
-    input: Tensor,
-    beta: Tensor,
-    threshold: float,
-    shifted: bool,
-) -> None:
-    _call_each("backward_each", outputs, (grad, input), beta, threshold, shifted)
-
-
-@_operator
-def double_backward_each(
-    outputs: tuple[Tensor, Tensor, Tensor],
-    grad_to_input: Tensor,
-    grad_to_beta: Tensor,
-    grad: Tensor,
-    input: Tensor,
-    beta: Tensor,
-    threshold: float,
-    shifted: bool,
-) -> None:
-    inputs = grad_to_input, grad_to_beta, grad, input
-    _call_each("double_backward_each", outputs, inputs, beta, threshold, shifted)
-
-
-def _call_each(
-    kernel: str,
-    outputs: tuple[Tensor, ...],
-    inputs: tuple[Tensor, ...],
-    beta: Tensor,
-    threshold: float,
-    shifted: bool,
-) -> None:
-    flags, pattern = _SHIFTED if shifted else 0, _pattern(outputs[0], beta)
-    if pattern is None:
-        beta, pattern = _laid_out(beta, outputs[0]), (1, beta.numel())
-    _call(kernel, outputs, inputs, 1.0, threshold, flags=flags, betas=(*pattern, beta))
+# The operators on plain CPU tensors, by name.
+OPERATORS = {name: _operator(name, fill) for name, fill in _FILL.items()}
+if cpu.absent is None and cpu.entry_absent is not None:
+    for _name, _function in OPERATORS.items():
+        library.impl(_name, _function, "CPU")
 
 
 def _pattern(like: Tensor, beta: Tensor) -> tuple[int, int] | None:
-    """Return (inner, count) where element i in the memory of `like` has the (i // inner % count)th
-    of the betas that lie one after the other; None where there is no such pair.
+    """Return (inner, count): element i of `like` in memory has the (i // inner % count)th beta.
+
+    None where the betas that are there lie otherwise.
     """
     dimensions = zip(like.stride(), like.shape, beta.stride(), strict=True)
     inner, count, repeats = 1, 1, False
