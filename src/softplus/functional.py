@@ -77,6 +77,7 @@ def softplus(
         )
         return result
     arguments.check_input(input, or_jagged=True)
+    beta = arguments.number_of(beta)
     arguments.check_beta(beta, input)
     arguments.check_threshold(threshold)
     arguments.check_one_place(inplace, out)
@@ -133,6 +134,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         result: Tensor = handle_torch_function(inverse_softplus, (input, beta), input, beta)
         return result
     arguments.check_input(input)
+    beta = arguments.number_of(beta)
     arguments.check_beta(beta, input)
     return dispatch.inverse_softplus(input, beta)
 
@@ -171,6 +173,8 @@ def shifted_softplus(
         result: Tensor = handle_torch_function(shifted_softplus, overriders, input, beta, shift)
         return result
     arguments.check_input(input)
+    beta = arguments.number_of(beta)
+    shift = None if shift is None else arguments.number_of(shift)
     arguments.check_beta(beta, input)
     arguments.check_shift(shift, input)
     return dispatch.shifted_softplus(input, beta, shift)

@@ -78,22 +78,24 @@ def shifted_softplus(
     if _compiled_for_cpu(input, beta) and _constant(beta) and _constant(shift):
         result = torch.ops.softplus.shifted(input, beta, shift)
         return result
+    x = _under_autocast(input)
     traced = is_exporting() or _is_traced() or is_dynamo_compiling()
     if traced or isinstance(shift, Tensor):
-        return definition.shifted_softplus(_under_autocast(input), beta, shift)
-    if isinstance(beta, Tensor):
+        result = definition.shifted_softplus(x, beta, shift)
+    elif isinstance(beta, Tensor):
         if shift is None:
             return _each(input, beta, EXACT_THRESHOLD, shifted=True)
-        x, _ = definition.computing(input, beta)  # half types are rounded once, after all
-        result = _each(x, beta, EXACT_THRESHOLD, shifted=False) - shift
-        return result.to(input.dtype)
-    if _runs_operators(input) and LEAST_BETA <= abs(beta) <= MOST_BETA:
+        wide, _ = definition.computing(x, beta)  # half types are rounded once, after all
+        result = (_each(wide, beta, EXACT_THRESHOLD, shifted=False) - shift).to(x.dtype)
+    elif not LEAST_BETA <= abs(beta) <= MOST_BETA:
+        result = definition.shifted_softplus(x, beta, shift)
+    elif _runs_operators(input):
         result = torch.ops.softplus.shifted(input, beta, shift)
-        return result
-    x = _under_autocast(input)
-    if _is_followed(x) and LEAST_BETA <= abs(beta) <= MOST_BETA:
-        return standard.shifted_softplus(x, beta, shift)
-    return definition.shifted_softplus(x, beta, shift)
+    elif _is_followed(x):
+        result = standard.shifted_softplus(x, beta, shift)
+    else:
+        result = definition.shifted_softplus(x, beta, shift)
+    return result
 
 
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
