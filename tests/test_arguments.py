@@ -147,7 +147,7 @@ def test_refused_values_of_shift(shift):
 
 def test_refused_tensor_shifts():
     with pytest.raises(TypeError, match=exactly("a tensor shift must be floating-point, got int")):
-        shifted_softplus(torch.ones(2), 1, torch.tensor(1))
+        shifted_softplus(torch.ones(2), 1, torch.tensor([1, 2]))
     message = "shift of shape (3,) does not broadcast against input of shape (2,): give it size 1"
     with pytest.raises(ValueError, match=exactly(message)):
         shifted_softplus(torch.ones(2), 1, torch.ones(3))
@@ -208,7 +208,6 @@ KINDS = {
     "sparse BSR": (lambda: torch.eye(4).to_sparse_bsr((2, 2)), DENSE),
     "MKL-DNN": (lambda: torch.ones(4).to_mkldnn(), DENSE),
     "nested": (lambda: nested(torch.strided), NESTED),
-    "jagged": (lambda: nested(torch.jagged), NESTED),
 }
 each_kind = pytest.mark.parametrize(("build", "message"), KINDS.values(), ids=KINDS.keys())
 
@@ -218,6 +217,16 @@ each_kind = pytest.mark.parametrize(("build", "message"), KINDS.values(), ids=KI
 def test_an_input_of_another_kind(function, build, message):
     with pytest.raises(TypeError, match="^input " + message.format("input")):
         function(build())
+
+
+def test_a_jagged_tensor_is_for_softplus_alone():
+    """`tests/ops/test_ways.py` has what softplus makes of it."""
+    jagged, ones = nested(torch.jagged), torch.ones(2, 3)
+    for call in (shifted_softplus, inverse_softplus):
+        with pytest.raises(TypeError, match="^input " + NESTED.format("input")):
+            call(jagged)
+    with pytest.raises(TypeError, match="^beta " + NESTED.format("beta")):
+        softplus(ones, jagged)
 
 
 @each_name

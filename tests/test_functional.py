@@ -10,11 +10,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from calls import FUNCTIONS, each_function, each_with_beta, normal
+from calls import FUNCTIONS, close, each_function, each_with_beta, normal
 from marks import DTYPES, each_dtype
 from references import same
 from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
-from softplus.ops import definition
+from softplus.ops import cpu, definition
 
 PURE = {name: function for name, function in FUNCTIONS.items() if name != "softplus_"}
 each_pure = pytest.mark.parametrize("function", PURE.values(), ids=PURE.keys())
@@ -77,6 +77,11 @@ LAYOUTS = {
 }
 
 
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether results of one value are the same: PyTorch's own differ by where an element lies."""
+    return torch.equal(a, b) if cpu.absent is None else close(a, b)
+
+
 @each_pure
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 @each_dtype
@@ -87,7 +92,7 @@ def test_layouts(function, layout, dtype):
     assert result.shape == x.shape
     assert result.dtype == x.dtype
     assert result.stride() == like_torch.stride()
-    assert torch.equal(result, function(x.contiguous()))
+    assert alike(result, function(x.contiguous()))
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "expanded"])
@@ -233,7 +238,7 @@ def test_a_threshold_of_20_or_more_is_exact(dtype, threshold):
     assert torch.equal(result, exact)
     first = [torch.autograd.grad(y.sum(), x)[0] for y in (result, exact)]
     if threshold == math.inf:  # backward is from the input, not from the output
-        torch.testing.assert_close(*first, rtol=torch.finfo(dtype).eps, atol=0)
+        torch.testing.assert_close(*first, rtol=3 * torch.finfo(dtype).eps, atol=0)
     else:
         assert torch.equal(*first)
 
@@ -323,4 +328,4 @@ def test_a_result_does_not_depend_on_position_or_length():
     x = normal(4099)
     whole = softplus(x)
     for start, stop in ((0, 1), (1, 18), (4090, 4099), (7, 4000)):
-        assert torch.equal(softplus(x[start:stop]), whole[start:stop])
+        assert alike(softplus(x[start:stop]), whole[start:stop])

@@ -11,20 +11,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from softplus.ops.plain import INTEGERS, is_dense, is_eager
+
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 # Tensors
 
 
-def check_input(input: Tensor) -> None:
-    """Raise unless `input` is a strided tensor of a dtype that Softplus computes in."""
+def check_input(input: Tensor, *, or_jagged: bool = False) -> None:
+    """Raise unless `input` is a strided tensor of a dtype that Softplus computes in.
+
+    Or a jagged one, where PyTorch's own operator serves the call.
+    """
     if not isinstance(input, Tensor):
         raise TypeError(
             f"input must be a torch.Tensor, got {type(input).__name__}: "
             "wrap the value as torch.tensor(value, dtype=torch.float32)"
         )
-    check_strided("input", input)
+    if not (or_jagged and input.layout == torch.jagged):
+        check_strided("input", input)
     if input.dtype not in _DTYPES:
         advice = (
             "call input.dequantize() first"
@@ -73,6 +79,16 @@ def check_broadcasts(name: str, value: Tensor, input: Tensor) -> None:
             f"{name} of shape {tuple(value.shape)} does not broadcast against input of shape "
             f"{tuple(input.shape)}: give it size 1 in every dimension that it does not vary in"
         ) from None
+
+
+def number_of(value: float | Tensor) -> float | Tensor:
+    """Return an integer in a tensor of no dimensions as a number, any other value as it is.
+
+    What may not be read now becomes a floating-point tensor: a traced one, or one in a transform.
+    """
+    if not isinstance(value, Tensor) or value.dtype not in INTEGERS or value.dim() > 0:
+        return value
+    return value.item() if is_eager() and is_dense(value, INTEGERS) else value.to(torch.float64)
 
 
 # Where the result goes

@@ -14,7 +14,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.overrides import handle_torch_function, has_torch_function
 
 from softplus import arguments
-from softplus.ops import cpu, dispatch
+from softplus.ops import dispatch, entry
 
 
 def softplus(
@@ -63,7 +63,7 @@ def softplus(
     """
     if not is_dynamo_compiling():
         try:
-            plain = cpu.softplus(input, beta, threshold, inplace, out)
+            plain = entry.softplus(input, beta, threshold, inplace, out)
         except RuntimeError:
             if inplace:
                 arguments.check_overwritable(input)  # whose message names a way out
@@ -76,7 +76,8 @@ def softplus(
             softplus, overriders, input, beta, threshold, inplace=inplace, out=out
         )
         return result
-    arguments.check_input(input)
+    arguments.check_input(input, or_jagged=True)
+    beta = arguments.number_of(beta)
     arguments.check_beta(beta, input)
     arguments.check_threshold(threshold)
     arguments.check_one_place(inplace, out)
@@ -126,13 +127,14 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
         TypeError, ValueError: As in `softplus`.
     """
     if not is_dynamo_compiling():
-        plain = cpu.inverse_softplus(input, beta)
+        plain = entry.inverse_softplus(input, beta)
         if plain is not None:
             return plain
     if has_torch_function((input, beta)):
         result: Tensor = handle_torch_function(inverse_softplus, (input, beta), input, beta)
         return result
     arguments.check_input(input)
+    beta = arguments.number_of(beta)
     arguments.check_beta(beta, input)
     return dispatch.inverse_softplus(input, beta)
 
@@ -163,7 +165,7 @@ def shifted_softplus(
     Source: the activation of Schütt et al., SchNet, NIPS 2017.
     """
     if not is_dynamo_compiling():
-        plain = cpu.shifted_softplus(input, beta, shift)
+        plain = entry.shifted_softplus(input, beta, shift)
         if plain is not None:
             return plain
     overriders = (input, beta, shift)
@@ -171,6 +173,8 @@ def shifted_softplus(
         result: Tensor = handle_torch_function(shifted_softplus, overriders, input, beta, shift)
         return result
     arguments.check_input(input)
+    beta = arguments.number_of(beta)
+    shift = None if shift is None else arguments.number_of(shift)
     arguments.check_beta(beta, input)
     arguments.check_shift(shift, input)
     return dispatch.shifted_softplus(input, beta, shift)
@@ -195,7 +199,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         TypeError, RuntimeError: As in `softplus`.
     """
     if out is None and not is_dynamo_compiling():
-        plain = cpu.softplus(input, -1.0, None, False, None)
+        plain = entry.softplus(input, -1.0, None, False, None)
         if plain is not None:
             return plain
     overriders = (input, out)

@@ -1,56 +1,101 @@
-"""What runs where the C++ entry leaves a call: an operator node, PyTorch's own, the definition."""
+"""What runs where the entry leaves a call: an operator, PyTorch's own softplus, the definition."""
+
+import math
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling, is_exporting
-from torch.nn import Parameter, functional
+from torch.nn import Parameter
 
-from softplus.ops import cpu, definition, operators  # noqa: F401 -- registers them
+from softplus.ops import cpu, definition, entry, sharding, standard
+from softplus.ops.definition import EXACT_THRESHOLD
+from softplus.ops.entry import LEAST_BETA, MOST_BETA
+from softplus.ops.plain import is_ordinary, under_transform
+
+# PyTorch's own wrappers of tensors for which the operators have rules, and those for which any
+# code that computes on tensors has them.
+_WITH_RULES = ("FakeTensor", "FunctionalTensor", "DTensor")
+_TRANSPARENT = ("FakeTensor", "FunctionalTensor")
 
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
     """Return softplus of a checked call."""
-    if threshold is None or threshold >= definition.EXACT_THRESHOLD:
-        # Above 50 x and softplus(x) are the same number in every dtype, and e^50 overflows in none
-        # of those that PyTorch computes in: with this threshold its operator is exact. Written
-        # here, for with dynamic=True torch.compile takes a module's float for a variable.
-        threshold = 50.0
-    if is_exporting():
-        return _standard(input, beta, threshold)
+    limit = _limit(threshold)
+    if is_exporting() or _is_traced():
+        return standard.deployed(input, beta, limit)
+    if isinstance(beta, Tensor):
+        return _each(input, beta, limit, shifted=False)
+    result: Tensor
     if _compiled_for_cpu(input, beta) and _constant(threshold):
-        result: Tensor
         if _constant(beta):
-            result = torch.ops.softplus.forward(input, beta, threshold)
+            result = torch.ops.softplus.forward(input, beta, limit)
         else:
             variable = torch.ones((), dtype=torch.float64, device="cpu") * beta
-            result = torch.ops.softplus.forward_at(input, variable, threshold)
+            result = torch.ops.softplus.forward_at(input, variable, limit)
         return result
-    return definition.softplus(_under_autocast(input), beta, threshold)
+    if not LEAST_BETA <= abs(beta) <= MOST_BETA:
+        return definition.softplus(_under_autocast(input), beta, limit)
+    if _runs_operators(input):
+        result = torch.ops.softplus.forward(input, beta, limit)
+        return result
+    return standard.softplus(input, beta, limit)
 
 
-def _standard(input: Tensor, beta: float | Tensor, threshold: float) -> Tensor:
-    """Return softplus by PyTorch's operator alone: a deployed model does not need this package.
+def _limit(threshold: float | None) -> float:
+    """Return the threshold as the operators take it: the exact function's is 50.
 
-    In float32 for half types, for ONNX rounds after every step: to 1.3 ULP in place of 0.5.
+    But infinity: with it they keep the input. Written here, for with dynamic=True torch.compile
+    takes a module's float for a variable.
     """
-    x, beta = definition.computing(input, beta)
-    if isinstance(beta, Tensor):
-        u = x * beta
-        y = torch.where(u > threshold, x, functional.softplus(u, 1.0, threshold) / beta)
-    else:
-        y = functional.softplus(x, beta, threshold)
-    return y.to(input.dtype)
+    if threshold is None or EXACT_THRESHOLD <= threshold < math.inf:
+        return 50.0
+    return float(threshold)
+
+
+def _each(input: Tensor, beta: Tensor, threshold: float, *, shifted: bool) -> Tensor:
+    """Return softplus with a tensor as beta, less ln2/beta where `shifted`."""
+    plain = entry.each(input, beta, threshold, shifted)
+    if plain is not None:
+        return plain
+    if _runs_operators(input) and type(input) is type(beta):
+        x, b = entry.broadcast(input, beta)
+        result: Tensor = torch.ops.softplus.forward_each(x, b, threshold, shifted)
+        return result
+    x = _under_autocast(input)
+    if _is_followed(x) and _is_followed(beta):
+        return standard.softplus_each(x, beta, threshold, shifted)
+    if shifted:
+        return definition.shifted_softplus(x, beta)
+    return definition.softplus(x, beta, threshold)
 
 
 def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return shifted_softplus of a checked call."""
+    result: Tensor
     if _compiled_for_cpu(input, beta) and _constant(beta) and _constant(shift):
-        result: Tensor = torch.ops.softplus.shifted(input, beta, shift)
+        result = torch.ops.softplus.shifted(input, beta, shift)
         return result
-    return definition.shifted_softplus(_under_autocast(input), beta, shift)
+    x = _under_autocast(input)
+    traced = is_exporting() or _is_traced() or is_dynamo_compiling()
+    if traced or isinstance(shift, Tensor):
+        result = definition.shifted_softplus(x, beta, shift)
+    elif isinstance(beta, Tensor):
+        if shift is None:
+            return _each(input, beta, EXACT_THRESHOLD, shifted=True)
+        wide, _ = definition.computing(x, beta)  # half types are rounded once, after all
+        result = (_each(wide, beta, EXACT_THRESHOLD, shifted=False) - shift).to(x.dtype)
+    elif not LEAST_BETA <= abs(beta) <= MOST_BETA:
+        result = definition.shifted_softplus(x, beta, shift)
+    elif _runs_operators(input):
+        result = torch.ops.softplus.shifted(input, beta, shift)
+    elif _is_followed(x):
+        result = standard.shifted_softplus(x, beta, shift)
+    else:
+        result = definition.shifted_softplus(x, beta, shift)
+    return result
 
 
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
@@ -67,6 +112,39 @@ def _under_autocast(input: Tensor) -> Tensor:
     return input.float() if autocast else input
 
 
+def _is_traced() -> bool:
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return tracing
+
+
+def _runs_operators(input: Tensor) -> bool:
+    """Whether the operators serve an eager call: on the CPU, of a tensor that they have rules for.
+
+    At a level of torch.func, and with tangents, PyTorch's own softplus costs no more than itself.
+    """
+    if cpu.absent is not None or is_dynamo_compiling() or under_transform():
+        return False
+    if input.device.type != "cpu":
+        return False
+    if is_ordinary(input):
+        return input.numel() > 0  # an empty result has the strides that PyTorch gives it
+    if _is_one_of(input, ("DTensor",)):
+        sharding.register()
+    return _is_one_of(input, _WITH_RULES)
+
+
+def _is_followed(input: Tensor) -> bool:
+    """Whether an autograd function of PyTorch's operators serves an eager call."""
+    if is_dynamo_compiling() or under_transform():
+        return False
+    return is_ordinary(input) or _is_one_of(input, _TRANSPARENT)
+
+
+def _is_one_of(input: Tensor, names: tuple[str, ...]) -> bool:
+    kind = type(input)
+    return kind.__name__ in names and kind.__module__.startswith("torch.")
+
+
 def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
     """Whether torch.compile traces a CPU call that the kernels serve as one node.
 
@@ -79,7 +157,7 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
         and cpu.entry_absent is None
         and input.device.type == "cpu"
         and not isinstance(beta, Tensor)
-        and 2.0**-60 <= abs(beta) <= 2.0**60  # ordinary_beta in operators.h
+        and LEAST_BETA <= abs(beta) <= MOST_BETA
         # A subclass, as DTensor, has rules for PyTorch's operators alone, and a tangent would be
         # lost in the kernels.
         and type(input) in (Tensor, Parameter)

@@ -96,7 +96,7 @@ def _double_backward_each(
     return torch.empty_like(to_x), to_x, to_beta
 
 
-_FAKES: dict[str, Any] = {
+FAKES: dict[str, Any] = {
     "forward": lambda x, beta, _: _result(x, beta),
     "backward": lambda g, saved, beta, *_: _result(saved, beta, g),
     "double_backward": lambda gg, g, saved, beta, *_: (
@@ -111,7 +111,7 @@ _FAKES: dict[str, Any] = {
     "backward_each": lambda g, x, beta, *_: _results_each(x, beta, (g,)),
     "double_backward_each": _double_backward_each,
 }
-for _name, _fake in _FAKES.items():
+for _name, _fake in FAKES.items():
     register_fake(f"softplus::{_name}", _fake, lib=library)
 
 
@@ -146,12 +146,7 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return backward(grad, saved, beta, ctx.threshold, ctx.of_output), None, None
 
 
-# Under functorch a beta read at run time is the definition's.
-_UNDER_FUNCTORCH = {"forward_at": definition.softplus, "backward_at": definition.backward}
-
-if cpu.entry_absent is None:
+if cpu.absent is None:
     library.impl("forward_at", _forward_at, "CPU")
     library.impl("backward_at", _backward_at, "CPU")
     register_autograd("softplus::forward_at", _differentiate, setup_context=_save, lib=library)
-    for _name, _function in _UNDER_FUNCTORCH.items():
-        library.impl(_name, _function, "FuncTorchDynamicLayerFrontMode")

@@ -1,0 +1,172 @@
+"""The operators on CPU tensors of any layout, by kernels that are called from Python."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, get_num_threads
+
+from softplus.ops import cpu
+from softplus.ops.definition import EXACT_THRESHOLD
+from softplus.ops.operators import FAKES, library
+
+_library: Any = None if cpu.absent else cpu._kernels  # noqa: SLF001 -- it is this package's
+_run = _library and _library.run
+_NUMBER = {name: number for number, name in enumerate(_library.KERNELS)} if _library else {}
+_DTYPE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+_TO_INPUT, _SHIFTED, _AROUND_CACHE = 1, 2, 4
+
+# Up to this many elements the library keeps the GIL. Beyond, another thread may give the object
+# that holds an input another tensor (torch.utils.swap_tensors): the memory is kept until then.
+_SMALL = 4096
+
+# Gradients of this many bytes do not fit into the cache together with their inputs: LARGE in
+# operators/cpu.cpp.
+_LARGE = 32 << 20
+
+
+def plain_forward(input: Tensor, beta: float, threshold: float) -> Tensor:
+    """Return what the operator does, unchecked, and on 64 elements in half the time."""
+    return forward_into(torch.empty_like(input), input, beta, threshold)
+
+
+def forward_into(output: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:
+    """Write softplus(input), unchecked, into dense memory: the input's own, or laid out like it."""
+    n, kept = input.numel(), input
+    if n > _SMALL or not input.is_contiguous():
+        kept = _laid_out(input, output)
+    kernel, dtype, threads = _NUMBER["forward"], _DTYPE[input.dtype], get_num_threads()
+    to, of = output.data_ptr(), kept.data_ptr()
+    _run(kernel, dtype, n, beta, threshold, 0.0, 0, 1, 1, threads, to, of)
+    return output
+
+
+def plain_backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
+    """Return what the operator does, for a gradient of the shape and dtype of what was saved."""
+    output = torch.empty_like(saved)
+    _backward(output, grad, saved, *options)
+    return output
+
+
+def _forward(output: Tensor, input: Tensor, beta: float, threshold: float) -> None:
+    _call("forward", (output,), (input,), beta, threshold)
+
+
+def _backward(output: Tensor, grad: Tensor, saved: Tensor, *options: Any) -> None:
+    beta, threshold, of_output = options
+    kernel = "backward_of_output" if of_output else "backward_of_input"
+    flags = _AROUND_CACHE if output.nbytes >= _LARGE else 0
+    _call(kernel, (output,), (grad, saved), beta, threshold, flags=flags)
+
+
+def _double_backward(outputs: tuple[Tensor, Tensor], *arguments: Any) -> None:
+    *inputs, beta, threshold, of_output, to_input = arguments
+    kernel = "double_backward_of_output" if of_output else "double_backward_of_input"
+    flags = _TO_INPUT if to_input else 0
+    _call(kernel, outputs, tuple(inputs), beta, threshold, flags=flags)
+
+
+def _shifted(output: Tensor, input: Tensor, beta: float, shift: float | None) -> None:
+    _call("shifted", (output,), (input,), beta, shift=shift)
+
+
+def _inverse(output: Tensor, input: Tensor, beta: float) -> None:
+    _call("inverse", (output,), (input,), beta)
+
+
+def _each(kernel: str) -> Callable[..., None]:
+    """Return the function of a kernel with a beta for each element."""
+
+    def fill(results: Tensor | tuple[Tensor, ...], *arguments: Any) -> None:
+        *inputs, beta, threshold, shifted = arguments
+        outputs = (results,) if isinstance(results, Tensor) else results
+        flags, pattern = _SHIFTED if shifted else 0, _pattern(outputs[0], beta)
+        if pattern is None:
+            beta, pattern = _laid_out(beta, outputs[0]), (1, beta.numel())
+        betas = (*pattern, beta)
+        _call(kernel, outputs, tuple(inputs), 1.0, threshold, flags=flags, betas=betas)
+
+    return fill
+
+
+def _operator(name: str, fill: Callable[..., None]) -> Callable[..., Any]:
+    """Return an operator by the function that fills its results.
+
+    What they are like, and which arguments are refused, the rule for fake tensors says.
+    """
+
+    def run(*arguments: Any) -> Any:
+        results = FAKES[name](*arguments)
+        fill(results, *arguments)
+        return results
+
+    return run
+
+
+_FILL: dict[str, Callable[..., None]] = {
+    "forward": _forward,
+    "backward": _backward,
+    "double_backward": _double_backward,
+    "shifted": _shifted,
+    "inverse": _inverse,
+    "forward_each": _each("forward_each"),
+    "backward_each": _each("backward_each"),
+    "double_backward_each": _each("double_backward_each"),
+}
+
+# The operators on plain CPU tensors, by name.
+OPERATORS = {name: _operator(name, fill) for name, fill in _FILL.items()}
+if cpu.absent is None and cpu.entry_absent is not None:
+    for _name, _function in OPERATORS.items():
+        library.impl(_name, _function, "CPU")
+
+
+def _pattern(like: Tensor, beta: Tensor) -> tuple[int, int] | None:
+    """Return (inner, count): element i of `like` in memory has the (i // inner % count)th beta.
+
+    None where the betas that are there lie otherwise.
+    """
+    dimensions = zip(like.stride(), like.shape, beta.stride(), strict=True)
+    inner, count, repeats = 1, 1, False
+    for _, size, step in sorted(d for d in dimensions if d[1] != 1):
+        if step == 0 and count == 1:
+            inner *= size
+        elif step == 0:
+            repeats = True
+        elif step == count and not repeats:
+            count *= size
+        else:
+            return None
+    return max(inner, 1), max(count, 1)
+
+
+def _call(
+    kernel: str,
+    outputs: tuple[Tensor, ...],
+    inputs: tuple[Tensor, ...],
+    beta: float,
+    threshold: float = EXACT_THRESHOLD,
+    *,
+    shift: float | None = 0.0,
+    flags: int = 0,
+    betas: tuple[int, int, Tensor] | None = None,
+) -> None:
+    """Run a kernel into outputs that have one dense layout."""
+    like = outputs[0]
+    n = like.numel()
+    if n > _SMALL or not all(tensor.is_contiguous() for tensor in (like, *inputs)):
+        inputs = tuple(_laid_out(tensor, like) for tensor in inputs)
+    addresses = [tensor.data_ptr() for tensor in (*outputs, *inputs)]
+    inner, count = 1, 1
+    if betas:
+        inner, count, beta_each = betas
+        addresses.append(beta_each.data_ptr())
+    options = beta, threshold, shift, flags, inner, count, get_num_threads()
+    _run(_NUMBER[kernel], _DTYPE[like.dtype], n, *options, *addresses)
+
+
+def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return the tensor in the dense layout of another, as an object that no other code holds."""
+    if tensor.stride() == like.stride() or (tensor.is_contiguous() and like.is_contiguous()):
+        return tensor.detach()
+    return torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)

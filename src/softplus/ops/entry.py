@@ -1,0 +1,155 @@
+"""The entry to plain eager calls: the C++ one, or where it is absent its counterpart in Python.
+
+Each function returns None where a call is not its own: `softplus.ops.dispatch` has it then, once
+its arguments are checked.
+"""
+
+import math
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.compiler import is_exporting
+from torch.overrides import has_torch_function_unary
+
+from softplus.ops import cpu, gradients, standard
+from softplus.ops.composed import exact
+from softplus.ops.cpu import calls
+from softplus.ops.definition import EXACT_THRESHOLD
+from softplus.ops.plain import DTYPES, INTEGERS, is_dense, is_eager, records
+
+# Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
+LEAST_BETA, MOST_BETA = 2.0**-60, 2.0**60
+
+# Without a public name: PyTorch's softplus with its `out`, and whether torch.jit.trace runs.
+_of_pytorch: Callable[..., Tensor] = torch._C._nn.softplus  # noqa: SLF001
+_trace = torch._C._get_tracing_state  # noqa: SLF001
+_kernels = cpu.absent is None
+
+
+def _softplus(
+    input: Tensor, beta: Any, threshold: Any, inplace: Any, out: Tensor | None
+) -> Tensor | None:
+    if has_torch_function_unary(input) or not isinstance(input, Tensor):
+        return None
+    threshold = 50.0 if threshold is None else _number(threshold)
+    into = inplace or out is not None
+    if type(beta) is not float:
+        if isinstance(beta, Tensor) and beta.is_floating_point():
+            return None if into else each(input, beta, threshold, False)
+        beta = _number(beta)
+    if not LEAST_BETA <= abs(beta) <= MOST_BETA or threshold != threshold:  # noqa: PLR0124 -- NaN
+        result = None
+    elif into:
+        result = _softplus_into(input, beta, threshold, inplace, out)
+    elif not (_kernels and input.is_cpu):
+        result = _standard(input, beta, threshold)
+    elif not (is_eager() and is_dense(input)):
+        result = None
+    elif records(input):
+        result = gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
+    else:
+        result = calls.plain_forward(input, beta, threshold)
+    return result
+
+
+def _number(value: Any) -> float:
+    """Return a real number, or an integer in a tensor, as a float; NaN for what is neither."""
+    try:
+        if isinstance(value, Tensor):
+            number = is_eager() and is_dense(value, INTEGERS) and value.dim() == 0
+            return float(value.item()) if number else math.nan
+        return float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _standard(input: Tensor, beta: float, threshold: float) -> Tensor | None:
+    """Return PyTorch's own softplus, which follows every transform, mode and subclass."""
+    if input.dtype not in DTYPES or _trace() is not None or is_exporting():
+        return None
+    try:
+        return _of_pytorch(input, beta, exact(threshold))
+    except RuntimeError:  # of a sparse or nested tensor: the checks say what to do
+        return None
+
+
+def _softplus_into(
+    input: Tensor, beta: float, threshold: float, inplace: Any, out: Tensor | None
+) -> Tensor | None:
+    """Write softplus over the input, or into `out`, where autograd records nothing."""
+    target = input if out is None else out
+    if (inplace and out is not None) or not (is_eager() and is_dense(input) and is_dense(target)):
+        return None
+    if records(input, target) or target.dtype != input.dtype or target.device != input.device:
+        return None
+    if target.is_inference() and not torch.is_inference_mode_enabled():
+        return None
+    if not (_kernels and input.is_cpu):
+        return _of_pytorch(input, beta, exact(threshold), out=target)
+    fits = target.shape == input.shape and input.is_contiguous() and target.is_contiguous()
+    if not fits or (target is not input and _share_memory(target, input)):
+        return None
+    calls.forward_into(target, input, beta, threshold)
+    torch.autograd.graph.increment_version(target)
+    return target
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor | None:
+    """Return softplus with a floating-point tensor as beta, less ln2/beta where `shifted`."""
+    if not (is_eager() and is_dense(input) and is_dense(beta)):
+        return None
+    if input.device != beta.device and beta.dim() > 0:
+        return None
+    try:
+        if not (_kernels and input.is_cpu and beta.is_cpu):
+            return standard.softplus_each(input, beta, threshold, shifted)
+        x, b = broadcast(input, beta)
+    except RuntimeError:  # the checks say what to do about a shape
+        return None
+    return gradients.plain("forward_each", x, b, threshold, shifted)
+
+
+def broadcast(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return input and beta as the operators with a beta for each element take them."""
+    x, b = torch.broadcast_tensors(input, beta.to(torch.float64))  # type: ignore[no-untyped-call]
+    return (input if x.shape == input.shape else x), b
+
+
+def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:
+    if has_torch_function_unary(input) or not isinstance(input, Tensor):
+        return None
+    if isinstance(beta, Tensor) and beta.is_floating_point():
+        return each(input, beta, EXACT_THRESHOLD, True) if shift is None else None
+    beta, number = _number(beta), 0.0 if shift is None else _number(shift)
+    if not (LEAST_BETA <= abs(beta) <= MOST_BETA and abs(number) < math.inf):
+        return None
+    if not (is_eager() and is_dense(input)):
+        return None
+    given = None if shift is None else number
+    if _kernels and input.is_cpu:
+        return gradients.plain("shifted", input, beta, given)
+    return standard.shifted_softplus(input, beta, given)
+
+
+def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
+    if not (_kernels and is_eager() and is_dense(input) and input.is_cpu):
+        return None
+    beta = _number(beta)
+    if not LEAST_BETA <= abs(beta) <= MOST_BETA:
+        return None
+    return gradients.plain("inverse", input, beta)
+
+
+# With the arguments (input, beta, threshold, inplace, out), (input, beta, shift), (input, beta).
+_Entry = Callable[..., Tensor | None]
+_cpp = cpu.entry_absent is None
+softplus: _Entry = cpu.softplus if _cpp else _softplus
+shifted_softplus: _Entry = cpu.shifted_softplus if _cpp else _shifted_softplus
+inverse_softplus: _Entry = cpu.inverse_softplus if _cpp else _inverse_softplus
