@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.library import Library, register_autograd, register_fake
 
-from softplus.ops import cpu, definition
+from softplus.ops import cpu, definition, inductor
 
 SCHEMAS = """
 forward(Tensor input, float beta, float threshold) -> Tensor
@@ -112,7 +112,7 @@ FAKES: dict[str, Any] = {
     "double_backward_each": _double_backward_each,
 }
 for _name, _fake in FAKES.items():
-    register_fake(f"softplus::{_name}", _fake, lib=library)
+    register_fake(f"softplus::{_name}", inductor.with_rules(_fake), lib=library)
 
 
 # A beta read at run time

@@ -1,0 +1,96 @@
+"""What Inductor, the backend of torch.compile, knows of the operators beyond results' shapes.
+
+In a graph an operator is a node that calls a kernel. The `score_mod` of `flex_attention` is no
+graph: Inductor writes it into the inner loop of the attention, where nothing can be called, and
+asks each operator for its formula. That is the definition's.
+"""
+
+import functools
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from softplus.ops import definition
+
+_FORMULAS: dict[str, Callable[..., Tensor]] = {
+    "forward": definition.softplus,
+    "forward_at": definition.softplus,
+    "shifted": definition.shifted_softplus,
+    "inverse": definition.inverse_softplus,
+}
+
+
+def with_rules(fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the fake of an operator that first tells Inductor, where it is loaded, the rules.
+
+    A compiler calls an operator's fake before it does anything else with it. So `import softplus`
+    loads no compiler, and none comes to compile an operator without its rules.
+    """
+
+    @functools.wraps(fake)
+    def telling(*arguments: Any) -> Any:
+        if "torch._inductor.config" in sys.modules:
+            _key_caches()
+        if "torch._inductor.lowering" in sys.modules:
+            _register_formulas()
+        return fake(*arguments)
+
+    return telling
+
+
+@functools.cache
+def _key_caches() -> None:
+    """Put the sources of the rules into the keys of the caches on disk.
+
+    Of an operator these see its name alone: they would serve what an earlier version compiled.
+    """
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    key = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    config: Any = torch._inductor.config  # noqa: SLF001 -- Inductor's settings, documented so
+    # A setting for a user's own functions: whatever it holds is a part of every key.
+    config.unsafe_marked_cacheable_functions = {
+        **config.unsafe_marked_cacheable_functions,
+        "torch.ops.softplus": key,
+    }
+
+
+@functools.cache
+def _register_formulas() -> None:
+    inductor: Any = torch._inductor  # noqa: SLF001 -- it has no public name for a formula
+    lowering = inductor.lowering
+    for name, formula in _FORMULAS.items():
+        operator = getattr(torch.ops.softplus, name).default
+        # In a graph what Inductor makes of any operator: a node, on memory laid out as in eager.
+        strides = lowering.get_layout_constraint_tag(operator, with_default=True)
+        lowering.make_fallback(operator, lowering.tag_to_layout_constraint(strides))
+        node = lowering.lowerings[operator]
+        lowering.lowerings[operator] = functools.partial(_lower, node, formula)
+
+
+def _lower(node: Callable[..., Any], formula: Callable[..., Tensor], *arguments: Any) -> Any:
+    """Return Inductor's code for a call: the node or, where nothing can be called, the formula."""
+    inductor: Any = torch._inductor  # noqa: SLF001
+    if not isinstance(
+        inductor.virtualized.V.graph, inductor.subgraph_lowering.PointwiseSubgraphLowering
+    ):
+        return node(*arguments)
+    numbers = [
+        torch.empty((), dtype=each.get_dtype()) if isinstance(each, inductor.ir.IRNode) else each
+        for each in arguments
+    ]
+    graph = make_fx(formula, inductor.decomposition.select_decomp_table())(*numbers)
+    return _Lowering(graph).run(*arguments)
+
+
+class _Lowering(fx.Interpreter):
+    """Runs a graph on Inductor's code for tensors in place of tensors."""
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        lowerings: Any = torch._inductor.lowering.lowerings  # noqa: SLF001
+        return lowerings[target](*args, **kwargs)
