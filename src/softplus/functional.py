@@ -4,6 +4,9 @@ A plain eager call goes to the kernels at once, or on another device than the CP
 softplus. Any other has its arguments checked and goes to `softplus.ops.dispatch`; a tensor subclass
 or a tracer that overrides torch functions (`fx.symbolic_trace`, for one) sees the whole function as
 one call.
+
+The default of beta is the integer 1: with dynamic=True torch.compile takes every float, a default
+too, for a variable.
 """
 
 from collections.abc import Callable
@@ -19,7 +22,7 @@ from softplus.ops import dispatch, entry
 
 def softplus(
     input: Tensor,
-    beta: float | Tensor = 1.0,
+    beta: float | Tensor = 1,
     threshold: float | None = None,
     *,
     inplace: bool = False,
@@ -91,7 +94,7 @@ def softplus(
     return dispatch.softplus(input, beta, threshold)
 
 
-def softplus_(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
+def softplus_(input: Tensor, beta: float | Tensor = 1, threshold: float | None = None) -> Tensor:
     """Return `softplus(input, beta, threshold, inplace=True)`: the result overwrites `input`.
 
     >>> x = torch.tensor([-1.0, 1.0])
@@ -106,7 +109,7 @@ def softplus_(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None
     return softplus(input, beta, threshold, inplace=True)
 
 
-def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+def inverse_softplus(input: Tensor, beta: float | Tensor = 1) -> Tensor:
     """Return the x for which softplus(x, beta) is `input`: ln(e^(beta·y) - 1) / beta.
 
     >>> inverse_softplus(torch.tensor([0.1269, 0.6931, 2.1269]))
@@ -140,7 +143,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
 
 
 def shifted_softplus(
-    input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
+    input: Tensor, beta: float | Tensor = 1, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return softplus(x, beta) - shift; without a shift, Softplus moved to go through the origin.
 
