@@ -9,8 +9,10 @@ from numbers import Real
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 from torch.nn.utils import parametrize
 
+from softplus.ops import dispatch
 from softplus.ops.plain import INTEGERS, is_dense, is_eager
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -180,6 +182,8 @@ def check_positive_beta(beta: float, name: str = "beta") -> None:
 
 
 def _check_invertible(name: str, beta: float) -> None:
+    if is_dynamo_compiling() and dispatch.has_no_value_yet(beta):
+        return  # as with a tensor, its value is not inspected
     limits = torch.finfo(torch.float32)
     if not limits.tiny <= abs(beta) <= limits.max:
         raise ValueError(

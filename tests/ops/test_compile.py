@@ -1,5 +1,7 @@
 """torch.compile: one graph, one node each way, right gradients, one compilation for every beta."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -14,6 +16,7 @@ from softplus import (
     LogSigmoid,
     ShiftedSoftplus,
     Softplus,
+    inverse_softplus,
     logsigmoid,
     shifted_softplus,
     softplus,
@@ -56,11 +59,16 @@ def test_compile_has_one_node_each_way(beta, dynamic):
 @with_kernels
 @pytest.mark.parametrize(
     ("function", "operator"),
-    [(lambda x: softplus(x, 2.0), "forward"), (softplus, "forward_at"), (Softplus(), "forward_at")],
-    ids=["a constant", "a default", "a module"],
+    [
+        (lambda x: softplus(x, 2.0), "forward"),
+        (lambda x: softplus(x), "forward"),  # noqa: PLW0108 -- as an argument beta would vary
+        (softplus, "forward_at"),
+        (Softplus(), "forward_at"),
+    ],
+    ids=["a constant", "a default", "an argument", "a module"],
 )
 def test_dynamic_compilation_holds_the_kernel(function, operator):
-    """Where numbers that are arguments, attributes or of a module count as variables."""
+    """Where floats that are arguments, attributes or of a module count as variables."""
     backend = AotEagerAndRecordGraphs()
     compiled = torch.compile(function, backend=backend, fullgraph=True, dynamic=True)
     leaf = normal(10).requires_grad_()
@@ -178,6 +186,21 @@ def test_a_beta_that_changes_is_compiled_once_more_and_never_again(function, num
         (gradient,) = torch.autograd.grad(result.sum(), leaf)
         assert close(gradient, eager_derivatives(lambda x: function(x * 1, beta), leaf)[0])  # noqa: B023
     assert counter.frame_count == 2
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("function", [softplus, softplus_, shifted_softplus, inverse_softplus])
+@torch._dynamo.config.patch(capture_scalar_outputs=True)
+def test_a_beta_that_only_the_run_will_know(function, backend):
+    def call(x: Tensor, beta: Tensor) -> Tensor:
+        return function(x * 1, beta.item())
+
+    compiled = torch.compile(call, backend=backend, fullgraph=True)
+    for beta in (1.5, -3.5, 1e-30, 1e30):
+        leaf = (normal(9).abs() * math.copysign(1, beta)).requires_grad_()
+        results = [each(leaf, torch.tensor(beta)) for each in (compiled, call)]
+        assert close(*results)
+        assert close(*[torch.autograd.grad(y.sum(), leaf)[0] for y in results])
 
 
 @pytest.mark.parametrize(

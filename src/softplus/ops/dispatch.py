@@ -21,6 +21,7 @@ _TRANSPARENT = ("FakeTensor", "FunctionalTensor")
 
 def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None = None) -> Tensor:
     """Return softplus of a checked call."""
+    beta = _with_a_value(beta)
     limit = _limit(threshold)
     if is_exporting() or _is_traced():
         return standard.deployed(input, beta, limit)
@@ -31,7 +32,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
         if _constant(beta):
             result = torch.ops.softplus.forward(input, beta, limit)
         else:
-            variable = torch.ones((), dtype=torch.float64, device="cpu") * beta
+            variable = _as_tensor(float(beta))
             result = torch.ops.softplus.forward_at(input, variable, limit)
         return result
     if not LEAST_BETA <= abs(beta) <= MOST_BETA:
@@ -74,6 +75,7 @@ def shifted_softplus(
     input: Tensor, beta: float | Tensor = 1.0, shift: float | Tensor | None = None
 ) -> Tensor:
     """Return shifted_softplus of a checked call."""
+    beta = _with_a_value(beta)
     result: Tensor
     if _compiled_for_cpu(input, beta) and _constant(beta) and _constant(shift):
         result = torch.ops.softplus.shifted(input, beta, shift)
@@ -100,6 +102,7 @@ def shifted_softplus(
 
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return inverse_softplus of a checked call."""
+    beta = _with_a_value(beta)
     return definition.inverse_softplus(_under_autocast(input), beta)
 
 
@@ -163,6 +166,26 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
         and type(input) in (Tensor, Parameter)
         and forward_ad._current_level < 0  # noqa: SLF001 -- the level has no public name
     )
+
+
+def _with_a_value(beta: float | Tensor) -> float | Tensor:
+    """Return beta, as a tensor where it is a number that has no value yet."""
+    if is_dynamo_compiling() and not isinstance(beta, Tensor) and has_no_value_yet(beta):
+        return _as_tensor(beta)
+    return beta
+
+
+def has_no_value_yet(number: float) -> bool:
+    """Whether torch.compile traces a number that only a run will know: the .item() of a tensor."""
+    if _constant(number):
+        return False
+    shapes = torch.fx.experimental.symbolic_shapes
+    positive = abs(number) > 0
+    return shapes.guard_or_true(positive) and not shapes.guard_or_false(positive)
+
+
+def _as_tensor(beta: float) -> Tensor:
+    return torch.ones((), dtype=torch.float64, device="cpu") * beta
 
 
 def _constant(value: float | Tensor | None) -> bool:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from softplus.ops import definition
 
@@ -84,7 +83,8 @@ def _lower(node: Callable[..., Any], formula: Callable[..., Tensor], *arguments:
         torch.empty((), dtype=each.get_dtype()) if isinstance(each, inductor.ir.IRNode) else each
         for each in arguments
     ]
-    graph = make_fx(formula, inductor.decomposition.select_decomp_table())(*numbers)
+    decompositions = inductor.decomposition.select_decomp_table()
+    graph = torch.fx.experimental.proxy_tensor.make_fx(formula, decompositions)(*numbers)
     return _Lowering(graph).run(*arguments)
 
 
