@@ -14,7 +14,7 @@ from calls import CALLS, close, normal, quickly
 from compiling import nothing_compiled_before, quiet  # noqa: F401 -- a fixture
 from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus
 
-pytestmark = quiet
+pytestmark = [*quiet, pytest.mark.filterwarnings("ignore:flex_attention called without")]
 
 BIAS = nn.Parameter(normal(2, scale=1))
 HEADS = normal(2, scale=1).abs() + 0.5
