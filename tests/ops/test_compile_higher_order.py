@@ -17,6 +17,7 @@ from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, s
 pytestmark = [*quiet, pytest.mark.filterwarnings("ignore:flex_attention called without")]
 
 BIAS = nn.Parameter(normal(2, scale=1))
+MODULE = Softplus(2.0)
 HEADS = normal(2, scale=1).abs() + 0.5
 
 SCORE_MODS = {
@@ -26,7 +27,7 @@ SCORE_MODS = {
     "logsigmoid": lambda score, *_: logsigmoid(score),
     "shifted": lambda score, *_: shifted_softplus(score),
     "inverse": lambda score, *_: inverse_softplus(score * score + 0.2),
-    "module": lambda score, *_: Softplus(2.0)(score),
+    "module": lambda score, *_: MODULE(score),
     "learned bias": lambda score, _, head, *__: softplus(score + BIAS[head]) * BIAS[head],
     "beta of a head": lambda score, _, head, *__: softplus(score, HEADS[head]),
     "distance": lambda score, _, __, query, key: score - softplus((query - key).abs() * 0.1),
@@ -37,7 +38,7 @@ def attention(query: Tensor, score_mod, **options) -> Tensor:
     return flex_attention(query, query.sin(), query.cos(), score_mod=score_mod, **options)
 
 
-@pytest.mark.parametrize("score_mod", quickly(SCORE_MODS, "beta", "learned bias"))
+@pytest.mark.parametrize("score_mod", quickly(SCORE_MODS, "learned bias"))
 @torch.no_grad()  # PyTorch has no flex_attention with grad on the CPU
 def test_a_score_mod(score_mod):
     query = normal(1, 2, 64, 8, scale=1)
@@ -57,6 +58,7 @@ def test_a_score_mod_with_a_block_mask_and_dynamic_shapes(score_mod):
         assert close(*results)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_score_mod_in_half_precision():
     query = normal(1, 2, 64, 16, dtype=torch.bfloat16, scale=1)
@@ -64,6 +66,7 @@ def test_a_score_mod_in_half_precision():
     torch.testing.assert_close(*results)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_score_mod_that_is_infinite():
     """A masked score: no NaN comes of it."""
@@ -95,13 +98,16 @@ HIGHER_ORDER = {
 }
 
 
-@pytest.mark.parametrize("dynamic", [None, True])
-@pytest.mark.parametrize("call", quickly(CALLS, "softplus"))
+WAYS = {name: (CALLS[name], None) for name in ("softplus", "tensor beta", "shifted", "module")}
+# With dynamic=True PyTorch hands these functions no float of a module, nor of a closure.
+WAYS["dynamic"] = (CALLS["softplus"], True)
+
+
+@pytest.mark.parametrize("way", quickly(WAYS, "softplus"))
 @pytest.mark.parametrize("function", HIGHER_ORDER.values(), ids=HIGHER_ORDER.keys())
-def test_a_higher_order_function(function, call, dynamic):
+def test_a_higher_order_function(function, way):
+    call, dynamic = way
     x = normal(5, 3)
-    if call is CALLS["module"] and dynamic:
-        pytest.skip("with dynamic=True PyTorch hands no float of a module to these")
     compiled = torch.compile(function, fullgraph=True, dynamic=dynamic)
     for leaf in (x.requires_grad_(), -x.detach().requires_grad_()):
         results = [_pytree.tree_leaves(each(call, leaf)) for each in (compiled, function)]
