@@ -9,6 +9,7 @@ import functools
 import hashlib
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,8 @@ def _key_caches() -> None:
 
 @functools.cache
 def _register_formulas() -> None:
-    inductor: Any = torch._inductor  # noqa: SLF001 -- it has no public name for a formula
-    lowering = inductor.lowering
+    import_module("torch._inductor.subgraph_lowering")  # which Inductor loads late
+    lowering: Any = torch._inductor.lowering  # noqa: SLF001 -- there is no public name for this
     for name, formula in _FORMULAS.items():
         operator = getattr(torch.ops.softplus, name).default
         # In a graph what Inductor makes of any operator: a node, on memory laid out as in eager.
