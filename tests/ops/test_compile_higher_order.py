@@ -45,7 +45,12 @@ def test_a_score_mod(score_mod):
     assert close(torch.compile(attention)(query, score_mod), attention(query, score_mod))
 
 
-@pytest.mark.parametrize("score_mod", quickly(SCORE_MODS, "softplus"))
+# With dynamic=True PyTorch takes floats of modules for variables, and the definition's constants,
+# and hands a score_mod none.
+WITHOUT_FLOATS = {n: mod for n, mod in SCORE_MODS.items() if n not in ("inverse", "module")}
+
+
+@pytest.mark.parametrize("score_mod", quickly(WITHOUT_FLOATS, "softplus"))
 @torch.no_grad()
 def test_a_score_mod_with_a_block_mask_and_dynamic_shapes(score_mod):
     compiled = torch.compile(attention, dynamic=True, fullgraph=True)
