@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -80,8 +81,11 @@ def test_a_checkout_is_installed_again_as_a_checkout(monkeypatch):
     assert installation.to_build_kernels().endswith(f"--no-deps --editable {ROOT}")
 
 
-def test_the_version_is_that_of_the_code():
-    assert re.fullmatch(r"\d+\.\d+\.\d+", softplus.__version__)
+def test_the_version_in_the_code_is_the_packages():
+    """And it is static, with all requirements: else uv cannot build for the PyTorch that runs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert softplus.__version__ == project["version"]
+    assert project["dynamic"] == ["readme"]
 
 
 def test_a_package_index_shows_no_relative_link(monkeypatch):
