@@ -233,7 +233,7 @@ def test_a_threshold_of_20_or_more_is_exact(dtype, threshold):
     assert torch.equal(result, exact)
     first = [torch.autograd.grad(y.sum(), x)[0] for y in (result, exact)]
     if threshold == math.inf:  # backward is from the input, not from the output
-        torch.testing.assert_close(*first, rtol=torch.finfo(dtype).eps, atol=0)
+        torch.testing.assert_close(*first, rtol=2 * torch.finfo(dtype).eps, atol=0)
     else:
         assert torch.equal(*first)
 
