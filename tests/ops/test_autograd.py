@@ -6,6 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo import compiled_autograd
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import (
     allow_mutation_on_saved_tensors,
@@ -14,16 +15,27 @@ from torch.autograd.graph import (
     saved_tensors_hooks,
 )
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
     create_selective_checkpoint_contexts,
 )
+from torch.utils.flop_counter import FlopCounterMode
 
 from calls import CALLS, close, each_call, eager_derivatives, normal
 from marks import with_kernels
 from references import same_bits
-from softplus import LogSigmoid, ShiftedSoftplus, Softplus, logsigmoid, softplus, softplus_
+from softplus import (
+    LogSigmoid,
+    ShiftedSoftplus,
+    Softplus,
+    logsigmoid,
+    patch,
+    shifted_softplus,
+    softplus,
+    softplus_,
+)
 from softplus.ops import cpu
 
 HALVES = [torch.bfloat16, torch.float16]
@@ -152,6 +164,132 @@ def test_a_checkpointed_model():
     if cpu.absent is None:
         assert {"softplus.forward.default", "softplus.forward_each.default"} <= set(seen)
         assert "aten.log1p.default" not in seen
+
+
+class SeeOperators(TorchDispatchMode):
+    """Record the operators called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
+        self.seen.append(str(operator))
+        return operator(*args, **(kwargs or {}))
+
+
+BETAS = torch.full((9,), 2.0, dtype=torch.float64)
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    ("call", "wanted"),
+    [
+        (softplus, ["forward", "backward"]),
+        (lambda x: softplus(x, 2.0, 5.0), ["forward", "backward"]),
+        (logsigmoid, ["forward", "backward"]),
+        (shifted_softplus, ["shifted", "backward"]),
+        (lambda x: softplus(x, BETAS), ["forward_each", "backward_each"]),
+    ],
+)
+def test_a_mode_sees_one_operator_forward_and_one_backward(call, wanted):
+    leaf, ones = normal(9).requires_grad_(), torch.ones(9)
+    with SeeOperators() as mode:
+        result = call(leaf)
+        result.backward(ones)
+    ours = [name for name in mode.seen if not name.startswith("aten.detach")]
+    assert ours == [f"softplus.{name}.default" for name in wanted]
+    assert close(result, call(leaf))
+
+
+@pytest.mark.parametrize("mode", [SeeOperators, lambda: FlopCounterMode(display=False)])
+@pytest.mark.parametrize("where", ["forward", "backward"])
+@each_call
+def test_a_checkpoint_under_a_mode_in_one_pass_alone(call, where, mode):
+    """What is recomputed in backward is what was saved, whichever of them the mode sees."""
+    leaf = normal(9).requires_grad_()
+    with mode() if where == "forward" else nullcontext():
+        result = checkpoint(lambda x: call(x * 2), leaf, use_reentrant=False)
+    with mode() if where == "backward" else nullcontext():
+        result.sum().backward()
+    assert close(leaf.grad, eager_derivatives(lambda x: call(x * 2), leaf)[0])
+
+
+@with_kernels
+def test_the_profiler_names_the_operators():
+    leaf = normal(9).requires_grad_()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        softplus(leaf).sum().backward()
+    names = {event.name for event in profile.events()}
+    assert {"softplus::forward", "softplus::backward", "SoftplusBackward"} <= names
+
+
+@with_kernels
+@each_call
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # torch's own
+def test_compiled_autograd(call):
+    leaf = normal(9).requires_grad_()
+    with compiled_autograd._enable(torch.compile(backend="eager")):
+        call(leaf).sum().backward()
+    assert close(leaf.grad, eager_derivatives(call, leaf)[0])
+
+
+# Gradients that are not there
+
+
+class Stop(torch.autograd.Function):
+    """Pass no gradient on."""
+
+    @staticmethod
+    def forward(_ctx, x):
+        return x * 1
+
+    @staticmethod
+    def backward(_ctx, _grad):
+        return None
+
+
+@each_call
+def test_an_undefined_gradient_stays_undefined(call):
+    """Zeros in its place would let weight decay move parameters that took no part."""
+    leaf = normal(9).requires_grad_()
+    Stop.apply(call(leaf)).sum().backward()
+    assert leaf.grad is None
+
+
+# A result changed in place
+
+
+@with_kernels
+@pytest.mark.parametrize("beta", [1.0, 2.0, -1.0])
+def test_a_result_changed_in_place_is_refused_with_a_way_out(beta):
+    leaf = normal(9).requires_grad_()
+    y = softplus(leaf, beta)
+    y += 1
+    with pytest.raises(RuntimeError, match="softplus keeps its result") as refusal:
+        y.sum().backward()
+    assert "modified by an inplace operation" in str(refusal.value)
+    assert "threshold=float('inf')" in str(refusal.value)
+    # The ways out that it names.
+    wanted = eager_derivatives(lambda x: softplus(x, beta), leaf)[0]
+    y = softplus(leaf, beta)
+    y = y + 1
+    kept_input = softplus(leaf, beta, float("inf"))
+    kept_input += 1
+    assert torch.equal(kept_input, y)
+    for result in (y, kept_input):
+        (gradient,) = torch.autograd.grad(result.sum(), leaf)
+        assert close(gradient, wanted)
+
+
+@with_kernels
+def test_under_a_patch_a_result_may_be_changed_in_place():
+    leaf = normal(9).requires_grad_()
+    with patch():
+        y = functional.softplus(leaf)
+        y += 1
+        y.sum().backward()
+    assert close(leaf.grad, torch.sigmoid(leaf.detach()))
 
 
 # Saved-tensor hooks

@@ -127,13 +127,15 @@ PyObject* softplus_of_tensor(PyObject* const* arguments, const Tensor& input, do
   const Tensor* output = in_place ? &input : served_tensor(arguments[4]);
   if (!output || output->sym_sizes() != at::infer_size_symint(input.sym_sizes(), beta->sym_sizes()))
     Py_RETURN_NONE;
-  // Into memory that shares none with what the kernel still reads.
-  const bool direct =
-      plain_call() && plain(input) && plain(*beta) && plain(*output) && output->is_cpu() &&
-      output->scalar_type() == input.scalar_type() && !records(input, *beta, *output) &&
-      at::get_overlap_status(*output, *beta) == at::MemOverlapStatus::No &&
-      (in_place || at::get_overlap_status(*output, input) == at::MemOverlapStatus::No);
-  if (!direct && !in_place) Py_RETURN_NONE;
+  const bool fits = plain_call() && plain(input) && plain(*beta) && plain(*output) &&
+                    output->is_cpu() && output->scalar_type() == input.scalar_type() &&
+                    !records(input, *beta, *output);
+  if (!fits && !in_place) Py_RETURN_NONE;
+  // Memory that shares none with what the kernel still reads.
+  const auto apart = [&](const Tensor& read) {
+    return at::get_overlap_status(*output, read) == at::MemOverlapStatus::No;
+  };
+  const bool direct = fits && apart(*beta) && (in_place || apart(input));
   return returned(input, [&, beta = *beta, output = *output](const Tensor& given) {
     if (!direct) return output.copy_(broadcast(given.clone(), beta, threshold, /*shifted=*/false));
     const auto [x, b] = for_each(given, beta);

@@ -109,10 +109,14 @@ variable_list third(
   return {to_gg.to(type), to_g, to_value.to(type)};
 }
 
-// dx/dy = 1/sigmoid(beta*x), and sigmoid(beta*x) = 1 - e^(-beta*y).
+// dx/dy = 1/sigmoid(beta*x), where sigmoid(beta*x) = 1 - e^-v with v = beta*y. Each branch keeps
+// its digits in derivatives too: that of expm1(-v), which ATen computes as its result + 1, has none
+// left for a large v.
 Tensor inverse_backward(const Tensor& grad, const Tensor& input, double beta) {
-  const Tensor slope = -at::expm1(computing(input) * -beta);
-  return (slope.reciprocal() * computing(grad)).to(input.scalar_type());
+  const Tensor v = computing(input) * beta, large = v > 1;
+  const Tensor of_large = (1 - at::exp(-at::where(large, v, 1.0))).reciprocal();
+  const Tensor of_small = 1 + at::expm1(at::where(large, 1.0, v)).reciprocal();
+  return (at::where(large, of_large, of_small) * computing(grad)).to(input.scalar_type());
 }
 
 std::tuple<Tensor, Tensor> backward_each(

@@ -144,10 +144,12 @@ std::tuple<Tensor, Tensor> double_backward_cpu(
 Tensor shifted_cpu(const Tensor& input, double beta, std::optional<double> shift) {
   Parameters parameters = parameters_of(beta);
   parameters.shift = shift.value_or(std::numeric_limits<double>::quiet_NaN());
+  if (one_call(input)) return run_once(chosen().shifted, parameters, input);
   return run(chosen().shifted, parameters, {Tensor()}, {input});
 }
 
 Tensor inverse_cpu(const Tensor& input, double beta) {
+  if (one_call(input)) return run_once(chosen().inverse, parameters_of(beta), input);
   return run(chosen().inverse, parameters_of(beta), {Tensor()}, {input});
 }
 
