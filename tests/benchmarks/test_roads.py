@@ -81,6 +81,7 @@ def test_the_page_shows_the_figures_of_the_file(roads, ways):
     assert measured == {(road.name, road.run) for road in ways.ROADS}
 
 
+@pytest.mark.slow
 def test_an_installation_is_measured_without_what_is_hidden(roads):
     options = {"only": "plain eager", "seconds": 0.0, "sizes": [64]}
     figures = list(roads.there("no library", roads.argparse.Namespace(**options)))

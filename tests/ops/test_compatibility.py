@@ -11,6 +11,7 @@ from torch.func import jacfwd
 import compatibility
 from calls import CALLS
 from compiling import nothing_compiled_before  # noqa: F401 -- a fixture
+from marks import with_kernels
 from softplus import Softplus, softplus, softplus_
 
 
@@ -94,6 +95,7 @@ EXCEPTIONS = {
 }
 
 
+@with_kernels  # PyTorch's own softplus keeps the input
 @pytest.mark.parametrize("start", EXCEPTIONS)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_an_exception_of_the_page_raises_and_its_way_out_does_not(start):
