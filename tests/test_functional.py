@@ -329,3 +329,31 @@ def test_a_result_does_not_depend_on_position_or_length():
     whole = softplus(x)
     for start, stop in ((0, 1), (1, 18), (4090, 4099), (7, 4000)):
         assert alike(softplus(x[start:stop]), whole[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("beta", "shift"),
+    [
+        (2.0, torch.tensor(0.3)),
+        (2.0, torch.tensor([0.1, 0.2, 0.3])),
+        (torch.tensor(2.0), torch.tensor([[0.1], [0.2]])),
+        (torch.tensor([[0.5], [2.0]]), 0.3),
+    ],
+)
+@each_dtype
+def test_beta_or_shift_in_a_tensor(dtype, beta, shift):
+    """Half types round once, after the difference."""
+    x = torch.linspace(-3, 3, 6, dtype=dtype).view(2, 3).requires_grad_()
+    result = shifted_softplus(x, beta, shift)
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    wanted = (softplus(x.to(wide), beta) - shift).to(dtype)
+    assert torch.equal(result, wanted)
+    assert torch.equal(*(torch.autograd.grad(y.sum(), x)[0] for y in (result, wanted)))
+
+
+@pytest.mark.parametrize("beta", [torch.tensor(2), torch.tensor(2, dtype=torch.int8)])
+def test_an_integer_in_a_tensor_is_a_number(beta):
+    x = torch.linspace(-3, 3, 7, requires_grad=True)
+    assert torch.equal(softplus(x, beta), softplus(x, 2.0))
+    assert torch.equal(shifted_softplus(x, beta), shifted_softplus(x, 2.0))
+    assert torch.equal(softplus(x, torch.tensor(True)), softplus(x))

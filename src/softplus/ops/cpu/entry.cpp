@@ -48,19 +48,22 @@ bool served_call() {
 double number(PyObject* object) {
   if (PyFloat_Check(object)) return PyFloat_AS_DOUBLE(object);  // numpy.float64 too
   double value = std::numeric_limits<double>::quiet_NaN();
-  if (PyLong_Check(object)) {
-    value = PyLong_AsDouble(object);
-  } else if (THPVariable_CheckExact(object)) {
-    const Tensor tensor = THPVariable_Unpack(object);
-    if (tensor.dim() == 0 && at::isIntegralType(tensor.scalar_type(), /*includeBool=*/true) &&
-        plain(tensor) && plain_call() && !intercepted())
-      value = tensor.item().toDouble();
-  } else if (PyObject_IsInstance(object, real) == 1) {
+  if (PyLong_Check(object)) value = PyLong_AsDouble(object);
+  else if (!THPVariable_Check(object) && PyObject_IsInstance(object, real) == 1)
     value = PyFloat_AsDouble(object);
-  }
   if (!PyErr_Occurred()) return value;
   PyErr_Clear();  // no double is that large
   return std::numeric_limits<double>::quiet_NaN();
+}
+
+// A beta that is a number, or the one integer in a tensor, which PyTorch's softplus takes for one.
+double number_of_beta(PyObject* object) {
+  if (!THPVariable_CheckExact(object)) return number(object);
+  const Tensor tensor = THPVariable_Unpack(object);
+  if (tensor.dim() != 0 || !at::isIntegralType(tensor.scalar_type(), /*includeBool=*/true) ||
+      !plain(tensor) || !plain_call() || intercepted())
+    return std::numeric_limits<double>::quiet_NaN();
+  return tensor.item().toDouble();
 }
 
 // Up to this many elements of a CPU tensor, a call takes no longer than other steps of Python do.
@@ -70,6 +73,7 @@ constexpr int64_t SMALL = 4096;
 // give the object that held `input` another tensor (torch.utils.swap_tensors): this one is kept
 // until then. A small call holds the GIL instead, which saves a tenth of the 0.8 microseconds that
 // one on 64 elements takes; not one during which any Python may run: a saved-tensor hook, a mode.
+// Where a beta may bring such hooks, compute keeps the input itself.
 template <typename Compute>
 PyObject* returned(const Tensor& input, const Compute& compute) {
   if (input.is_cpu() && input.numel() <= SMALL && !input.requires_grad() && plain_call())
@@ -98,17 +102,17 @@ Tensor broadcast(const Tensor& input, const Tensor& beta, double threshold, bool
   return forward_each(x, b, threshold, shifted);
 }
 
-// The beta, a floating-point tensor, if the operators serve it beside the input. What does not
-// broadcast is for the Python side, which says so.
-const Tensor* served_beta(PyObject* object, const Tensor& input) {
-  const Tensor* beta = served_tensor(object);
-  if (!beta || !beta->is_cpu() || !input.is_cpu()) return nullptr;
-  const auto a = input.sym_sizes(), b = beta->sym_sizes();
+// A beta or shift, a floating-point tensor, if the operators serve it beside the input. What does
+// not broadcast is for the Python side, which says so.
+const Tensor* beside(PyObject* object, const Tensor& input) {
+  const Tensor* tensor = served_tensor(object);
+  if (!tensor || !tensor->is_cpu() || !input.is_cpu()) return nullptr;
+  const auto a = input.sym_sizes(), b = tensor->sym_sizes();
   for (size_t d = 1; d <= std::min(a.size(), b.size()); d++) {
     const auto &x = a[a.size() - d], &y = b[b.size() - d];
     if (x != y && x != 1 && y != 1) return nullptr;
   }
-  return beta;
+  return tensor;
 }
 
 // The functions below return None where the call is not theirs. They first do what may run any
@@ -116,12 +120,12 @@ const Tensor* served_beta(PyObject* object, const Tensor& input) {
 
 // softplus(input, beta, threshold, inplace, out) of a tensor beta
 PyObject* softplus_of_tensor(PyObject* const* arguments, const Tensor& input, double threshold) {
-  const Tensor* beta = served_beta(arguments[1], input);
+  const Tensor* beta = beside(arguments[1], input);
   if (!beta) Py_RETURN_NONE;
   const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
   if (!in_place && !has_out)
-    return returned(input, [&, beta = *beta](const Tensor& x) {
-      return broadcast(x, beta, threshold, /*shifted=*/false);
+    return returned(input, [&, input = input, beta = *beta](const Tensor&) {
+      return broadcast(input, beta, threshold, /*shifted=*/false);
     });
   if (in_place && has_out) Py_RETURN_NONE;
   const Tensor* output = in_place ? &input : served_tensor(arguments[4]);
@@ -147,7 +151,7 @@ PyObject* softplus_of_tensor(PyObject* const* arguments, const Tensor& input, do
 PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 5, "softplus takes 5 arguments, got ", count);
-  const double beta = number(arguments[1]);
+  const double beta = number_of_beta(arguments[1]);
   const double threshold = arguments[2] == Py_None ? EXACT : number(arguments[2]);
   if (std::isnan(threshold) || !PyBool_Check(arguments[3]) || !served_call()) Py_RETURN_NONE;
   const Tensor* input = served_tensor(arguments[0]);
@@ -190,24 +194,28 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
 PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 3, "shifted_softplus takes 3 arguments, got ", count);
-  const double beta = number(arguments[1]);
-  std::optional<double> shift;
-  if (arguments[2] != Py_None) shift = number(arguments[2]);
-  if (!served_call()) Py_RETURN_NONE;
+  const double beta = number_of_beta(arguments[1]);
+  const bool has_shift = arguments[2] != Py_None;
+  const double shift = has_shift ? number(arguments[2]) : 0.0;
+  if (std::isinf(shift) || !served_call()) Py_RETURN_NONE;
   const Tensor* input = served_tensor(arguments[0]);
   if (!input || !input->is_cpu()) Py_RETURN_NONE;
-  if (!std::isnan(beta)) {
-    if (!ordinary_beta(beta) || !std::isfinite(shift.value_or(0))) Py_RETURN_NONE;
-    return returned(*input, [&](const Tensor& x) { return shifted(x, beta, shift); });
+  // Of beta and shift those that are tensors; the others are numbers.
+  const Tensor* betas = std::isnan(beta) ? beside(arguments[1], *input) : nullptr;
+  const Tensor* shifts = std::isnan(shift) ? beside(arguments[2], *input) : nullptr;
+  if ((!betas && !ordinary_beta(beta)) || (!shifts && std::isnan(shift))) Py_RETURN_NONE;
+  if (!betas && !shifts) {
+    const auto given = has_shift ? std::optional<double>(shift) : std::nullopt;
+    return returned(*input, [&](const Tensor& x) { return shifted(x, beta, given); });
   }
-  const Tensor* tensor = served_beta(arguments[1], *input);
-  if (!tensor || !std::isfinite(shift.value_or(0))) Py_RETURN_NONE;
-  return returned(*input, [&, tensor = *tensor](const Tensor& x) {
-    if (!shift) return broadcast(x, tensor, EXACT, /*shifted=*/true);
+  const Tensor b = betas ? *betas : Tensor(), s = shifts ? *shifts : Tensor();
+  return returned(*input, [&, input = *input](const Tensor&) {
+    if (!has_shift) return broadcast(input, b, EXACT, /*shifted=*/true);
     // Half types are rounded once, after the difference.
-    const auto type = x.scalar_type();
-    const Tensor wide = at::isReducedFloatingType(type) ? x.to(at::kFloat) : x;
-    return (broadcast(wide, tensor, EXACT, /*shifted=*/false) - *shift).to(type);
+    const auto type = input.scalar_type();
+    const Tensor x = at::isReducedFloatingType(type) ? input.to(at::kFloat) : input;
+    const Tensor y = betas ? broadcast(x, b, EXACT, /*shifted=*/false) : forward(x, beta, EXACT);
+    return (shifts ? y - s : y - shift).to(type);
   });
   END_HANDLE_TH_ERRORS
 }
@@ -216,7 +224,7 @@ PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
 PyObject* inverse_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   HANDLE_TH_ERRORS
   TORCH_CHECK_TYPE(count == 2, "inverse_softplus takes 2 arguments, got ", count);
-  const double beta = number(arguments[1]);
+  const double beta = number_of_beta(arguments[1]);
   if (!ordinary_beta(beta) || !served_call()) Py_RETURN_NONE;
   const Tensor* input = served_tensor(arguments[0]);
   if (!input || !input->is_cpu()) Py_RETURN_NONE;
