@@ -41,7 +41,7 @@ wheel: .venv/wheel/installed
 	cd dist && env -i PATH=$(CLEAN) $(CLEAN)/python -I ../tests/smoke.py library
 
 # That wheel on the oldest and the newest Python and PyTorch of those supported: gigabytes each.
-VERSIONS := 3.11=2.7.0 3.13=2.15.0
+VERSIONS := 3.11=2.8.0 3.13=2.15.0
 test-versions: wheel
 	set -e; for version in $(VERSIONS); do \
 		folder=.venv/versions/$$version; \

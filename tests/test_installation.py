@@ -30,6 +30,7 @@ class Installed:
     """A distribution as `importlib.metadata` shows it."""
 
     version = "0.1.0"
+    package = Path("/elsewhere/softplus")
 
     def __init__(self, record: dict | None, installer: str) -> None:
         self.texts = {"direct_url.json": record and json.dumps(record), "INSTALLER": installer}
@@ -37,6 +38,10 @@ class Installed:
     def read_text(self, name: str) -> str | None:
         """Return a file of the metadata."""
         return self.texts[name]
+
+    def locate_file(self, _: str) -> Path:
+        """Return where the package is."""
+        return self.package
 
 
 WHEEL = {"archive_info": {}, "url": "file:///a%20b/softplus-0.1.0-py3-none-any.whl"}
@@ -66,7 +71,10 @@ def start(request):
 def test_the_command_names_what_was_installed(monkeypatch, start, record, origin, sources):
     installer, start = start
     monkeypatch.setattr(installation, "_CHECKOUT", Path("/nowhere"))
-    monkeypatch.setattr(installation, "_distribution", lambda: Installed(record, installer))
+    installed = Installed(record, installer)
+    monkeypatch.setattr(installation, "distributions", lambda **_: [installed])
+    assert installation.to_build_kernels().endswith(" CHECKOUT")  # the record of another copy
+    monkeypatch.setattr(installed, "package", installation._PACKAGE)
     assert shlex.split(installation.to_install_again()) == [*start, *origin]
     assert shlex.split(installation.to_build_kernels()) == [*start, *sources]
     first, second = installation.to_build_entry().split(" && ")
@@ -77,7 +85,7 @@ def test_the_command_names_what_was_installed(monkeypatch, start, record, origin
 def test_a_checkout_is_installed_again_as_a_checkout(monkeypatch):
     if installation._CHECKOUT != ROOT:
         pytest.skip("another copy of the package is tested")
-    monkeypatch.setattr(installation, "_distribution", lambda: None)
+    monkeypatch.setattr(installation, "distributions", lambda **_: [])
     assert installation.to_build_kernels().endswith(f"--no-deps --editable {ROOT}")
 
 

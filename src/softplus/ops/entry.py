@@ -149,7 +149,27 @@ def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
 
 # With the arguments (input, beta, threshold, inplace, out), (input, beta, shift), (input, beta).
 _Entry = Callable[..., Tensor | None]
-_cpp = cpu.entry_absent is None
-softplus: _Entry = cpu.softplus if _cpp else _softplus
-shifted_softplus: _Entry = cpu.shifted_softplus if _cpp else _shifted_softplus
-inverse_softplus: _Entry = cpu.inverse_softplus if _cpp else _inverse_softplus
+
+
+def _telling(function: _Entry) -> _Entry:
+    """Return the function where there are no kernels: a call that they would serve tells of it."""
+
+    def call(input: Any, *arguments: Any) -> Tensor | None:
+        if isinstance(input, Tensor) and input.is_cpu:
+            cpu.warn_of_absence()
+        return function(input, *arguments)
+
+    return call
+
+
+softplus: _Entry = _softplus
+shifted_softplus: _Entry = _shifted_softplus
+inverse_softplus: _Entry = _inverse_softplus
+if not _kernels:
+    softplus, shifted_softplus, inverse_softplus = map(
+        _telling, (softplus, shifted_softplus, inverse_softplus)
+    )
+elif cpu.entry_absent is None:
+    softplus = cpu.softplus
+    shifted_softplus = cpu.shifted_softplus
+    inverse_softplus = cpu.inverse_softplus

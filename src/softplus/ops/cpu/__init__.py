@@ -30,15 +30,10 @@ def warn_of_absence() -> None:
 _warned = False
 
 
-def _none(*_: Any) -> None:
-    """Stand in for the entry where it is absent: no call is its."""
-    warn_of_absence()
-
-
-# The entry: each function returns None where a call is not a plain eager one.
-softplus: Callable[..., torch.Tensor | None] = _none
-shifted_softplus: Callable[..., torch.Tensor | None] = _none
-inverse_softplus: Callable[..., torch.Tensor | None] = _none
+# The C++ entry, where it is live: each function returns None where a call is no plain eager one.
+softplus: Callable[..., torch.Tensor | None]
+shifted_softplus: Callable[..., torch.Tensor | None]
+inverse_softplus: Callable[..., torch.Tensor | None]
 
 # Why there are no kernels at all, and why there is no entry to them; None for what is live.
 absent: str | None = None

@@ -3,11 +3,12 @@
 import json
 import shlex
 import sys
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-_CHECKOUT = Path(__file__).parents[4]
+_PACKAGE = Path(__file__).resolve().parents[2]
+_CHECKOUT = _PACKAGE.parents[1]
 _ANY_SOURCE = "CHECKOUT"  # what to replace by the path of one
 
 
@@ -40,15 +41,18 @@ def _install(*arguments: str) -> str:
 
 
 def _by_uv() -> bool:
-    found = _distribution()
-    return found is not None and (found.read_text("INSTALLER") or "").strip() == "uv"
+    return any(
+        (found.read_text("INSTALLER") or "").strip() == "uv"
+        for found in distributions(name="softplus")
+    )
 
 
 def _distribution() -> Distribution | None:
-    try:
-        return distribution("softplus")
-    except PackageNotFoundError:
-        return None
+    """Return the record of this very copy of the package: another may be on the path."""
+    for found in distributions(name="softplus"):
+        if Path(str(found.locate_file("softplus"))).resolve() == _PACKAGE:
+            return found
+    return None
 
 
 def _sources() -> list[str]:
