@@ -35,7 +35,9 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
             variable = _as_tensor(float(beta))
             result = torch.ops.softplus.forward_at(input, variable, limit)
         return result
-    if not LEAST_BETA <= abs(beta) <= MOST_BETA:
+    # To torch.compile an argument of PyTorch's own is a constant, each value of it another graph.
+    varies = is_dynamo_compiling() and not (_constant(beta) and _constant(threshold))
+    if varies or not LEAST_BETA <= abs(beta) <= MOST_BETA:
         return definition.softplus(_under_autocast(input), beta, limit)
     if _runs_operators(input):
         result = torch.ops.softplus.forward(input, beta, limit)
@@ -157,7 +159,7 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
     return (
         is_dynamo_compiling()
         and not is_exporting()
-        and cpu.entry_absent is None
+        and cpu.absent is None
         and input.device.type == "cpu"
         and not isinstance(beta, Tensor)
         and LEAST_BETA <= abs(beta) <= MOST_BETA
