@@ -87,21 +87,6 @@ PyObject* returned(const Tensor& input, const Compute& compute) {
   return THPVariable_Wrap(std::move(result));
 }
 
-// Input and beta as `forward_each` takes them, of which beta broadcasts against the input.
-std::tuple<Tensor, Tensor> for_each(const Tensor& input, const Tensor& beta) {
-  const auto sizes = at::infer_size_symint(input.sym_sizes(), beta.sym_sizes());
-  const auto of_that_size = [&](const Tensor& tensor) {
-    return tensor.sym_sizes() == sizes ? tensor : tensor.expand_symint(sizes);
-  };
-  return {of_that_size(input), of_that_size(beta.to(at::kDouble))};
-}
-
-// softplus(x), or with `shifted` softplus(x) - ln2/beta.
-Tensor broadcast(const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
-  const auto [x, b] = for_each(input, beta);
-  return forward_each(x, b, threshold, shifted);
-}
-
 // A beta or shift, a floating-point tensor, if the operators serve it beside the input. What does
 // not broadcast is for the Python side, which says so.
 const Tensor* beside(PyObject* object, const Tensor& input) {
@@ -125,7 +110,7 @@ PyObject* softplus_of_tensor(PyObject* const* arguments, const Tensor& input, do
   const bool in_place = arguments[3] == Py_True, has_out = arguments[4] != Py_None;
   if (!in_place && !has_out)
     return returned(input, [&, input = input, beta = *beta](const Tensor&) {
-      return broadcast(input, beta, threshold, /*shifted=*/false);
+      return forward_broadcast(input, beta, threshold, /*shifted=*/false);
     });
   if (in_place && has_out) Py_RETURN_NONE;
   const Tensor* output = in_place ? &input : served_tensor(arguments[4]);
@@ -141,7 +126,8 @@ PyObject* softplus_of_tensor(PyObject* const* arguments, const Tensor& input, do
   };
   const bool direct = fits && apart(*beta) && (in_place || apart(input));
   return returned(input, [&, beta = *beta, output = *output](const Tensor& given) {
-    if (!direct) return output.copy_(broadcast(given.clone(), beta, threshold, /*shifted=*/false));
+    if (!direct)
+      return output.copy_(forward_broadcast(given.clone(), beta, threshold, /*shifted=*/false));
     const auto [x, b] = for_each(given, beta);
     return forward_each_out(output, x, b, threshold);
   });
@@ -210,11 +196,12 @@ PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
   }
   const Tensor b = betas ? *betas : Tensor(), s = shifts ? *shifts : Tensor();
   return returned(*input, [&, input = *input](const Tensor&) {
-    if (!has_shift) return broadcast(input, b, EXACT, /*shifted=*/true);
+    if (!has_shift) return forward_broadcast(input, b, EXACT, /*shifted=*/true);
     // Half types are rounded once, after the difference.
     const auto type = input.scalar_type();
     const Tensor x = at::isReducedFloatingType(type) ? input.to(at::kFloat) : input;
-    const Tensor y = betas ? broadcast(x, b, EXACT, /*shifted=*/false) : forward(x, beta, EXACT);
+    const Tensor y =
+        betas ? forward_broadcast(x, b, EXACT, /*shifted=*/false) : forward(x, beta, EXACT);
     return (shifts ? y - s : y - shift).to(type);
   });
   END_HANDLE_TH_ERRORS

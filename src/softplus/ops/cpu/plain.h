@@ -46,6 +46,12 @@ inline bool intercepted() {
   return at::impl::torch_function_mode_enabled() || torch::jit::tracer::isTracing();
 }
 
+// Whether a level of torch.func is at work.
+inline bool in_functorch() {
+  return c10::impl::tls_local_dispatch_key_set().included_.has(
+      c10::DispatchKey::FuncTorchDynamicLayerFrontMode);
+}
+
 inline bool in_dispatch_mode() {
   return c10::impl::tls_local_dispatch_key_set().included_.has(c10::DispatchKey::Python);
 }

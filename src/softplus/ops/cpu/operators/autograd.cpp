@@ -56,7 +56,7 @@ Tensor forward_autograd(const Tensor& input, double beta, double threshold) {
   const bool recorded = records(input), dual = has_tangent(input);
   if (!recorded && !dual) return output;
   const bool of_output = output_determines_gradient(input.scalar_type(), threshold);
-  c10::intrusive_ptr<Node> node;
+  NodePointer node;
   if (recorded)
     node = record(FORWARD, {beta, threshold, of_output}, collect_next_edges(input), output);
   if (dual) {

@@ -5,6 +5,8 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
+#include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "node.h"
@@ -38,12 +40,22 @@ auto below_autograd(const Call& call) {
   return call();
 }
 
+// A node in a pointer of the kind that this release of PyTorch keeps nodes in.
+template <typename Kept, typename Kind = decltype(torch::autograd::Edge::function)>
+auto owned(const Rule& rule, const Options& options, torch::autograd::edge_list&& edges) {
+  if constexpr (std::is_same_v<Kind, std::shared_ptr<torch::autograd::Node>>)
+    return std::make_shared<Kept>(rule, options, std::move(edges));
+  else return c10::make_intrusive<Kept>(rule, options, std::move(edges));
+}
+
+using NodePointer = decltype(owned<Node>(std::declval<const Rule&>(), Options(), {}));
+
 // A node from whose outputs the edges lead on, as the history of some results.
 template <typename... Results>
-auto record(
+NodePointer record(
     const Rule& rule, const Options& options, torch::autograd::edge_list&& edges,
     const Results&... results) {
-  auto node = c10::make_intrusive<Node>(rule, options, std::move(edges));
+  NodePointer node = owned<Node>(rule, options, std::move(edges));
   (torch::autograd::set_history(results, node), ...);
   return node;
 }

@@ -67,6 +67,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> double_backward_each(
     const at::Tensor& grad_to_input, const at::Tensor& grad_to_beta, const at::Tensor& grad,
     const at::Tensor& input, const at::Tensor& beta, double threshold, bool shifted);
 
+// Input and beta as the operators above take them, from ones that broadcast; and `forward_each` of
+// those, of which autograd keeps and differentiates what was given.
+std::tuple<at::Tensor, at::Tensor> for_each(const at::Tensor& input, const at::Tensor& beta);
+at::Tensor forward_broadcast(
+    const at::Tensor& input, const at::Tensor& beta, double threshold, bool shifted);
+
 // The forward pass over existing memory: over the input's own, with autograd, or another's.
 at::Tensor forward_in_place(const at::Tensor& input, double beta, double threshold);
 at::Tensor forward_out(
