@@ -84,13 +84,13 @@ def shifted_softplus(
         return result
     x = _under_autocast(input)
     traced = is_exporting() or _is_traced() or is_dynamo_compiling()
-    if traced or isinstance(shift, Tensor):
+    if traced:
         result = definition.shifted_softplus(x, beta, shift)
-    elif isinstance(beta, Tensor):
-        if shift is None:
-            return _each(input, beta, EXACT_THRESHOLD, shifted=True)
+    elif isinstance(shift, Tensor) or (isinstance(beta, Tensor) and shift is not None):
         wide, _ = definition.computing(x, beta)  # half types are rounded once, after all
-        result = (_each(wide, beta, EXACT_THRESHOLD, shifted=False) - shift).to(x.dtype)
+        result = (softplus(wide, beta) - shift).to(x.dtype)
+    elif isinstance(beta, Tensor):
+        return _each(input, beta, EXACT_THRESHOLD, shifted=True)
     elif not LEAST_BETA <= abs(beta) <= MOST_BETA:
         result = definition.shifted_softplus(x, beta, shift)
     elif _runs_operators(input):

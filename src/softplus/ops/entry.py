@@ -155,9 +155,10 @@ def _telling(function: _Entry) -> _Entry:
     """Return the function where there are no kernels: a call that they would serve tells of it."""
 
     def call(input: Any, *arguments: Any) -> Tensor | None:
-        if isinstance(input, Tensor) and input.is_cpu:
+        result = function(input, *arguments)
+        if result is not None and input.is_cpu:
             cpu.warn_of_absence()
-        return function(input, *arguments)
+        return result
 
     return call
 
