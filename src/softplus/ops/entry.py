@@ -58,6 +58,8 @@ def _softplus(
 def _number(value: Any) -> float:
     """Return a real number, or an integer in a tensor, as a float; NaN for what is neither."""
     try:
+        if type(value) is int:  # found at once
+            return float(value)
         if isinstance(value, Tensor):
             number = is_eager() and is_dense(value, INTEGERS) and value.dim() == 0
             return float(value.item()) if number else math.nan
