@@ -4,6 +4,7 @@
 #pragma once
 
 #include "maths.h"
+#include "shifted.h"
 
 namespace softplus {
 namespace {

@@ -180,21 +180,25 @@ struct DoubleBackwardOfInput {
   }
 };
 
-struct Shifted {
-  template <class S, int>
+struct Shifted : ByBeta {
+  template <class S, int BETA>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
-    const Beta<D> beta(p.beta);
-    if (std::isnan(p.shift)) {
-      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-        y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA { return shifted_to_zero(v, beta); });
-      });
-    } else {
-      const D shift = p.shift;
+    constexpr Digits DIGITS = S::DIGITS == Digits::full ? Digits::full : Digits::single;
+    if (BY_DOUBLE<S> || S::DIGITS == Digits::full || !std::isnan(p.shift)) {
+      const Beta<D> beta(p.beta);
+      const bool to_zero = std::isnan(p.shift);
       map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
         y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA {
-          return softplus<Digits::full, false>(v, beta) - shift;
+          return to_zero ? shifted_in_double<DIGITS>(v, beta)
+                         : softplus_in_double<DIGITS>(v, beta) - D(p.shift);
         });
+      });
+    } else if constexpr (S::DIGITS != Digits::full) {
+      constexpr bool NEGATED = BETA < 0;
+      const ShiftedBeta beta(BETA ? 1 : p.beta);
+      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+        y[0] = negated_if<NEGATED>(shifted_of_float<BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       });
     }
   }
