@@ -55,6 +55,8 @@ constexpr double LOG1P_SINGLE[] ={log1p_single}
 
 // ln(cosh(u/2)) / w, w = u^2, for |u| up to 1.5, to the digits of float32
 constexpr double LOG_COSH_SINGLE[] ={log_cosh_single}
+// The same as floats, for |u| up to 1.25
+constexpr float LOG_COSH[] ={log_cosh}
 
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] ={entropy_gap}
@@ -190,15 +192,15 @@ def log1p_series(degree: int) -> tuple[list[float], float]:
     )
 
 
-def log_cosh_series(degree: int) -> tuple[list[float], float]:
+def log_cosh_series(degree: int, largest: str, dtype: type) -> tuple[list[float], float]:
     """Return ln(cosh(u/2)) / w, w = u^2: what ln((1 + e^u) / 2) lies above u/2."""
     return fit(
         lambda w: log(cosh(mp.sqrt(w) / 2)) / w,
         lambda w: w / (mp.sqrt(w) / 2 - log(cosh(mp.sqrt(w) / 2))),
         mpf(2) ** -40,
-        mpf("2.26"),
+        mpf(largest),
         range(degree + 1),
-        np.float64,
+        dtype,
     )
 
 
@@ -249,7 +251,8 @@ def header(half_table: Callable[[int], tuple[np.ndarray, str]] = half_table) -> 
         expm1_half=series(expm1_of_half(4), np.float32),
         atanh=series(atanh_series(9), np.float64),
         log1p_single=series(log1p_series(11), np.float64),
-        log_cosh_single=series(log_cosh_series(5), np.float64),
+        log_cosh_single=series(log_cosh_series(5, "2.26", np.float64), np.float64),
+        log_cosh=series(log_cosh_series(4, "1.57", np.float32), np.float32),
         entropy_gap=series(entropy_gap_series(12), np.float64),
         table=specialised("TABLE", softplus_table),
         tail="\n".join(tails) + "\n",

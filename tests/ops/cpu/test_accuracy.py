@@ -201,6 +201,14 @@ def test_shifted_by_any_shift_is_the_exact_difference(shift):
 
 
 @each_isa
+def test_where_a_shift_cancels_the_digits_of_double_are_left():
+    x = torch.linspace(-1.3, -1.2, 10_000)  # softplus(x) - 0.25 is 0 at -1.26
+    y = exact(x)[0]
+    error = (shifted_softplus(x, 1.0, 0.25).double() - (y - 0.25)).abs()
+    assert (error <= (y - 0.25).abs() * 2**-24 + y * 2**-31).all()
+
+
+@each_isa
 def test_shifted_has_the_gradient_of_softplus():
     x = thin()[0].clone().requires_grad_()
     shifted_softplus(x).sum().backward()

@@ -181,3 +181,18 @@ def test_more_than_2_to_the_31_elements_of_strided_memory():
     y = softplus(x)
     assert (y[0] == softplus(x[0, 0])).all()
     assert (y[1] == softplus(x[1, 0])).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64, 512, 700])
+def test_a_beta_per_channel_is_a_beta_per_element(channels):
+    """Betas are gathered by blocks of 512, which a row of them may fill once, or not."""
+    wide = normal(5 + 2000 // channels, channels + 1)
+    beta = normal(channels).double().expand(len(wide), channels)
+
+    def results(x: Tensor, b: Tensor) -> list[Tensor]:
+        forward = torch.ops.softplus.forward_each(x, b, 20.0, False)
+        return [forward, *torch.ops.softplus.backward_each(x * 0.3, x, b, 20.0, False)]
+
+    for x in (wide[:, :channels], wide[:, 1:].contiguous()):
+        pairs = zip(results(x, beta), results(x, beta.contiguous()), strict=True)
+        assert all(same_bits(by_channel, by_element) for by_channel, by_element in pairs)

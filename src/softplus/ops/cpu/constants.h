@@ -47,6 +47,9 @@ constexpr double LOG1P_SINGLE[] =  // error 2^-32.8
 constexpr double LOG_COSH_SINGLE[] =  // error 2^-29.8
     {0x1.fffffee1ad0d6p-4, -0x1.5554813d21a72p-8, 0x1.6be87caba9f45p-12, -0x1.b5ac15cc5cb1ep-16,
      0x1.03449a4651394p-19, -0x1.aa246530ac3bfp-24};
+// The same as floats, for |u| up to 1.25
+constexpr float LOG_COSH[] =  // error 2^-28.0
+    {0x1.fffffcp-4f, -0x1.555248p-8f, 0x1.6b6b28p-12f, -0x1.aa547ep-16f, 0x1.93479ep-20f};
 
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] =  // error 2^-53.0

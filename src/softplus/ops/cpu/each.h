@@ -4,19 +4,21 @@
 #pragma once
 
 #include "maths.h"
+#include "shifted.h"
 
 namespace softplus {
 namespace {
 
 // The beta of each element. One that is infinite or 0, or nearly, counts as the nearest whose
-// products with others stay in range.
+// products with others stay in range. What only the full digits need is made for these alone.
+template <Digits DIGITS>
 INLINE Beta<D> beta_of_each(D b) {
   constexpr double BIAS = Scalar<double>::BIAS;
-  Beta<D> beta;
+  Beta<D> beta = {};
   beta.sign = of_bits<D>(bits(b) & sign_bit<D>());
   beta.size = min(D(0x1p900), max(D(0x1p-900), abs(b)));  // in this order NaN stays
-  beta.size_low = 0;
   beta.inverse = D(1) / beta.size;
+  if constexpr (DIGITS != Digits::full) return beta;
   beta.inverse_error = -product_error(beta.inverse, beta.size, D(1));
   // by the exponents alone, a little beyond: the results there underflow to zero
   const D log_size = (stored_exponent(beta.size) - D(BIAS - 1)) * D(LN2);

@@ -180,21 +180,25 @@ struct DoubleBackwardOfInput {
   }
 };
 
-struct Shifted {
-  template <class S, int>
+struct Shifted : ByBeta {
+  template <class S, int BETA>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
-    const Beta<D> beta(p.beta);
-    if (std::isnan(p.shift)) {
-      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-        y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA { return shifted_to_zero(v, beta); });
-      });
-    } else {
-      const D shift = p.shift;
+    constexpr Digits DIGITS = S::DIGITS == Digits::full ? Digits::full : Digits::single;
+    if (BY_DOUBLE<S> || S::DIGITS == Digits::full || !std::isnan(p.shift)) {
+      const Beta<D> beta(p.beta);
+      const bool to_zero = std::isnan(p.shift);
       map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
         y[0] = in_double(x[0], [&](D v) INLINE_LAMBDA {
-          return softplus<Digits::full, false>(v, beta) - shift;
+          return to_zero ? shifted_in_double<DIGITS>(v, beta)
+                         : softplus_in_double<DIGITS>(v, beta) - D(p.shift);
         });
+      });
+    } else if constexpr (S::DIGITS != Digits::full) {
+      constexpr bool NEGATED = BETA < 0;
+      const ShiftedBeta beta(BETA ? 1 : p.beta);
+      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+        y[0] = negated_if<NEGATED>(shifted_of_float<BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       });
     }
   }
@@ -213,9 +217,10 @@ struct Inverse {
 
 // A beta for each element. The kernels that have one compute in double, whatever the dtype: a beta
 // of any size is then served, and needs no low part in float32.
+template <Digits DIGITS>
 struct BetaOfEach {
   D last = 1;
-  Beta<D> of = beta_of_each(last);
+  Beta<D> of = beta_of_each<DIGITS>(last);
   double threshold;
   explicit INLINE BetaOfEach(const Parameters& p)
       : threshold(p.threshold < 20 && !p.shifted ? p.threshold : INFINITY) {}
@@ -223,7 +228,7 @@ struct BetaOfEach {
   INLINE const Beta<D>& at(D b) {
     if (differ(b, last)) {
       last = b;
-      of = beta_of_each(b);
+      of = beta_of_each<DIGITS>(b);
     }
     return of;
   }
@@ -234,7 +239,7 @@ struct ForwardEach : ByShift {
   template <class S, int SHIFTED>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using T = InDouble<S>;
-    BetaOfEach each(p);
+    BetaOfEach<T::DIGITS> each(p);
     map(Types<T, Float64>(), Types<T>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
       const Beta<D>& beta = each.at(x[1]);
       y[0] = SHIFTED ? shifted_in_double<T::DIGITS>(x[0], beta)
@@ -248,7 +253,7 @@ struct BackwardEach : ByShift {
   template <class S, int SHIFTED>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using T = InDouble<S>;
-    BetaOfEach each(p);
+    BetaOfEach<T::DIGITS> each(p);
     const Types<T, T, Float64> inputs;
     map(inputs, Types<T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
       auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), SHIFTED);
@@ -263,7 +268,7 @@ struct DoubleBackwardEach : ByShift {
   template <class S, int SHIFTED>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using T = InDouble<S>;
-    BetaOfEach each(p);
+    BetaOfEach<T::DIGITS> each(p);
     const Types<T, Float64, T, T, Float64> inputs;
     map(inputs, Types<T, T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
       auto d = derivative_of_both<T::DIGITS>(x[3], each.at(x[4]), SHIFTED);

@@ -1,12 +1,13 @@
-// The maths of every kernel, once for all types and instruction sets: Softplus, its derivatives,
-// its shifted form and its inverse, on one vector. The largest errors above the functions are those
-// of finished results on the worst instruction set: for float32 and beta = 1 of all inputs, for the
-// others of some ten million; tests/ops/cpu/test_largest_errors.py knows where they are.
+// The maths of most kernels, once for all types and instruction sets: Softplus, its derivatives and
+// its inverse, on one vector. The largest errors above the functions are those of finished results
+// on the worst instruction set: for float32 and beta = 1 of all inputs, for the others of some ten
+// million; tests/ops/cpu/test_largest_errors.py knows where they are.
 //
 #pragma once
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "constants.h"
 #include "vector.h"
@@ -173,9 +174,22 @@ struct Reduced {
   }
 };
 
+// Asks for softplus(x) - ln2/beta.
+struct ShiftedBeta : Beta<F> {
+  F ln2, ln2_low;  // ln2/|beta| in two parts
+  explicit INLINE ShiftedBeta(double beta) : Beta<F>(beta) {
+    const double exact = LN2 / std::fabs(beta);
+    const float high = float(exact);
+    ln2 = high;
+    ln2_low = float(exact - high);
+  }
+};
+
 // softplus(u.v) / beta + linear; FAR where the last entry may serve an element.
-template <Digits DIGITS, bool UNIT, bool FAR>
-INLINE F by_table(Reduced u, F linear, const Beta<F>& beta) {
+template <Digits DIGITS, bool UNIT, bool FAR, class OneBeta>
+INLINE F by_table(Reduced u, F linear, const OneBeta& beta) {
+  constexpr bool SHIFTED = std::is_same_v<OneBeta, ShiftedBeta>;
+  if constexpr (SHIFTED) linear = linear - beta.ln2;
   const F n = u.n_and_magic - magic<F>(), last = F(LAST<DIGITS>);
   F r = fma(n, F(-LN2_FLOAT), u.v);  // exact
   const I index = bits(FAR ? max(u.n_and_magic, magic<F>() + last) : u.n_and_magic);
@@ -204,12 +218,13 @@ INLINE F by_table(Reduced u, F linear, const Beta<F>& beta) {
     // 2^32 times too large, so that no part underflows before the sum does
     F factor = times_power(beta.inverse * F(0x1p32f), u.n_and_magic);
     F low = fma(first, beta.inverse_error, rest) * factor;
+    if constexpr (SHIFTED) low = fma(beta.ln2_low, F(-0x1p32f), low);
     return fma(fma(first, factor, low), F(0x1p-32f), linear);
   }
 }
 
-template <Digits DIGITS, bool UNIT>
-INLINE F softplus_of_float(F x, const Beta<F>& beta) {
+template <Digits DIGITS, bool UNIT, class OneBeta>
+INLINE F softplus_of_float(F x, const OneBeta& beta) {
   // Up to 0.6 the reflection -|x| would cost half an ULP: the sum of two numbers as large as it.
   const F reflect_from = DIGITS == Digits::half ? HALF_REFLECT_FROM : REFLECT_FROM;
   const I reflected = below(UNIT ? reflect_from : reflect_from * beta.inverse, x);
@@ -345,22 +360,6 @@ template <class V>
 INLINE V product(V a, V b, V c) {
   auto a_smaller = abs(a) < abs(b);
   return select(a_smaller, a, b) * c * select(a_smaller, b, a);
-}
-
-// softplus(x) - ln2/beta = ln(1 + (e^u - 1) / 2) / beta, which does not cancel near u = 0.
-// Largest error, ULP   beta = 1      any
-//   float32              0.5001   0.5001
-//   float64                1.38     1.48
-INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
-  D z = flip_sign(x, beta.sign), small = max(-beta.inverse, min(beta.inverse, z));
-  D low, u = scaled<false>(small, beta, low);
-  auto e = exponential<Digits::full, true>(u, low);
-  D expm1 = fma(e.scale, e.q, e.scale - D(1)), low_of_expm1 = e.rest(e.scale - D(1), expm1);
-  D near = over_beta(0.5 * expm1, log1p_rest(0.5 * expm1, 0.5 * low_of_expm1), beta);
-  D ln2 = LN2 * beta.inverse, ln2_error = product_error(D(LN2), beta.inverse, ln2);
-  D ln2_low = fma(LN2, beta.inverse_error, D(LN2_REST)) * beta.inverse + ln2_error;
-  D far = (max(D(0), z) - ln2) + (above_relu(z, beta) - ln2_low);
-  return flip_sign(select(abs(z) < beta.inverse, near, far), beta.sign);
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around
