@@ -120,8 +120,12 @@ def each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor
 
 def broadcast(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Return input and beta as the operators with a beta for each element take them."""
-    x, b = torch.broadcast_tensors(input, beta.to(torch.float64))  # type: ignore[no-untyped-call]
-    return (input if x.shape == input.shape else x), b
+    b = beta.to(torch.float64)
+    try:
+        return input, b.expand_as(input)  # of the same: broadcast_tensors takes 4 microseconds
+    except RuntimeError:
+        x, b = torch.broadcast_tensors(input, b)  # type: ignore[no-untyped-call]
+        return x, b
 
 
 def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:

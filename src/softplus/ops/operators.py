@@ -73,10 +73,13 @@ def _check_alike(saved: Tensor, *gradients: Tensor) -> None:
             )
 
 
-def _results_each(
-    input: Tensor, beta: Tensor, gradients: tuple[Tensor, ...], to_beta: tuple[Tensor, ...] = ()
-) -> tuple[Tensor, Tensor]:
-    """Return an empty result towards the input, or the output, and one towards beta."""
+def _result_each(
+    input: Tensor,
+    beta: Tensor,
+    gradients: tuple[Tensor, ...] = (),
+    to_beta: tuple[Tensor, ...] = (),
+) -> Tensor:
+    """Return what `_result` does, of a call with a beta for each element."""
     _check_dtype(input)
     if beta.dtype != torch.float64 or beta.shape != input.shape or beta.device != input.device:
         raise RuntimeError(
@@ -86,14 +89,11 @@ def _results_each(
         )
     _check_alike(input, *gradients)
     _check_alike(beta, *to_beta)
-    return torch.empty_like(input), torch.empty_like(input, dtype=torch.float64)
+    return torch.empty_like(input)
 
 
-def _double_backward_each(
-    grad_to_input: Tensor, grad_to_beta: Tensor, grad: Tensor, x: Tensor, beta: Tensor, *_: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    to_x, to_beta = _results_each(x, beta, (grad_to_input, grad), (grad_to_beta,))
-    return torch.empty_like(to_x), to_x, to_beta
+def _to_beta(input: Tensor) -> Tensor:
+    return torch.empty_like(input, dtype=torch.float64)
 
 
 FAKES: dict[str, Any] = {
@@ -107,9 +107,13 @@ FAKES: dict[str, Any] = {
     "inverse": _result,
     "forward_at": lambda x, *_: _result(x, 1.0),
     "backward_at": lambda g, saved, *_: _result(saved, 1.0, g),
-    "forward_each": lambda x, beta, *_: _results_each(x, beta, ())[0],
-    "backward_each": lambda g, x, beta, *_: _results_each(x, beta, (g,)),
-    "double_backward_each": _double_backward_each,
+    "forward_each": lambda x, beta, *_: _result_each(x, beta),
+    "backward_each": lambda g, x, beta, *_: (_result_each(x, beta, (g,)), _to_beta(x)),
+    "double_backward_each": lambda ggx, ggb, g, x, beta, *_: (
+        _result_each(x, beta, (ggx, g), (ggb,)),
+        torch.empty_like(x),
+        _to_beta(x),
+    ),
 }
 for _name, _fake in FAKES.items():
     register_fake(f"softplus::{_name}", inductor.with_rules(_fake), lib=library)
