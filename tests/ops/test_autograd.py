@@ -260,7 +260,7 @@ def test_an_undefined_gradient_stays_undefined(call):
 # A result changed in place
 
 
-@with_kernels
+@pytest.mark.skipif(cpu.absent is not None, reason="PyTorch's own softplus keeps its input")
 @pytest.mark.parametrize("beta", [1.0, 2.0, -1.0])
 def test_a_result_changed_in_place_is_refused_with_a_way_out(beta):
     leaf = normal(9).requires_grad_()

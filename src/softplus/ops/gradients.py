@@ -15,6 +15,13 @@ from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.operators import library
 from softplus.ops.plain import is_dense, is_eager, under_transform
 
+# As in operators/node.cpp.
+_KEEPS_RESULT = (
+    "softplus keeps its result for backward, as ReLU does, and not its input. Where y is that "
+    "result, write `y = y + 1` in the place of `y += 1`; or call softplus with "
+    "threshold=float('inf'), which is the exact function too and keeps the input."
+)
+
 # What computes an operator: a kernel, or the operator itself below autograd, where modes see it.
 Compute = Callable[..., Any]
 
@@ -59,7 +66,13 @@ class Forward(Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 4
-        return None, _backward(grad, *ctx.saved_tensors, *ctx.options), None, None
+        try:
+            saved = ctx.saved_tensors
+        except RuntimeError as error:
+            if ctx.options[-1] and "modified by an inplace" in str(error):
+                raise RuntimeError(f"{error}\n{_KEEPS_RESULT}") from None
+            raise
+        return None, _backward(grad, *saved, *ctx.options), None, None
 
 
 class Backward(Function):
