@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from calls import close, normal
-from softplus import Softplus, logsigmoid, shifted_softplus, softplus
+from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus
 from softplus.ops import cpu, definition
 
 BETA = torch.tensor([0.5, 1.0, 3.0])
@@ -32,6 +32,11 @@ WAYS = {
 }
 each_way = pytest.mark.parametrize("call", WAYS.values(), ids=WAYS.keys())
 
+INVERSE = pytest.param(lambda x: inverse_softplus(softplus(x)), id="inverse")
+each_way_and_inverse = pytest.mark.parametrize(
+    "call", [*(pytest.param(call, id=name) for name, call in WAYS.items()), INVERSE]
+)
+
 MODES = {"none": None, "FLOPs": lambda: FlopCounterMode(display=False)}
 
 
@@ -43,7 +48,7 @@ def kept(call, x: Tensor) -> list[tuple[torch.Size, torch.dtype, Tensor]]:
     return saved
 
 
-@each_way
+@each_way_and_inverse
 def test_what_is_saved_is_the_same_under_a_mode(call):
     x = normal(2, 3).requires_grad_()
     plain = kept(call, x)
@@ -55,7 +60,7 @@ def test_what_is_saved_is_the_same_under_a_mode(call):
         assert torch.equal(one, other)
 
 
-@each_way
+@each_way_and_inverse
 @pytest.mark.parametrize("forward", MODES)
 @pytest.mark.parametrize("backward", MODES)
 def test_a_checkpoint_under_a_mode_of_its_forward_or_backward(call, forward, backward):
@@ -142,6 +147,34 @@ def test_a_fake_tensor_outside_its_mode():
         result = call(fake)
         assert type(result) is type(fake)
         assert result.shape == (3, 4)
+    with FakeTensorMode() as mode:
+        leaf = mode.from_tensor(normal(3, 4)).requires_grad_()
+    if cpu.absent is None:  # PyTorch differentiates no `where` there, of which the definition is
+        inverse_softplus(leaf, 2.0).sum().backward()
+        assert type(leaf.grad) is type(leaf)
+
+
+@pytest.mark.parametrize("function", [softplus, shifted_softplus])
+def test_an_infinite_input_leaves_beta_its_second_derivative(function):
+    def second(x):
+        b = torch.tensor(2.0, requires_grad=True)
+        (first,) = torch.autograd.grad(function(x, b).sum(), b, create_graph=True)
+        return torch.autograd.grad(first, b)[0]
+
+    assert close(second(torch.tensor([1.0, -math.inf])), second(torch.tensor([1.0, -1e4])))
+
+
+def test_a_float64_number_less_float32_shifts_keeps_its_digits():
+    x, shift = torch.tensor(0.7, dtype=torch.float64), torch.tensor([0.1, 0.2])
+    wanted = softplus(x, 2.0) - shift.double()
+    for beta in (2.0, torch.tensor(2.0, dtype=torch.float64)):
+        assert torch.allclose(shifted_softplus(x, beta, shift), wanted, rtol=1e-15, atol=0)
+
+
+def test_a_threshold_is_no_tensor():
+    for threshold in (torch.tensor(30), torch.tensor(30.0)):
+        with pytest.raises(TypeError, match="threshold must be a number"):
+            softplus(normal(3), 1.0, threshold)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])

@@ -94,7 +94,7 @@ def _double_backward_each(
 def _exponent(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Return beta·x, and beta, in float64; beyond 800 it is cut off, and its gradient is 0."""
     b = beta.to(torch.float64)
-    u = input.to(torch.float64) * b
+    u = definition.scaled(input.to(torch.float64), b)
     return torch.where(u < -800, -800.0, torch.where(u > 800, 800.0, u)), b
 
 

@@ -44,9 +44,12 @@ def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tens
     return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else float(beta)
 
 
-def _scaled(x: Tensor, beta: float | Tensor) -> Tensor:
-    # beta·x. Where beta may want a gradient an infinite x counts as a very large one: infinity
-    # times a gradient of 0 would be NaN, as would the largest number times a gradient times 0.
+def scaled(x: Tensor, beta: float | Tensor) -> Tensor:
+    """Return beta·x. Where beta may want a gradient an infinite x counts as a very large one.
+
+    Infinity times a gradient of 0 would be NaN, as would the largest number times a gradient
+    times 0.
+    """
     if isinstance(beta, Tensor):
         large = torch.finfo(x.dtype).max ** 0.5
         x = torch.nan_to_num(x, nan=math.nan, posinf=large, neginf=-large)
@@ -54,7 +57,7 @@ def _scaled(x: Tensor, beta: float | Tensor) -> Tensor:
 
 
 def _softplus(x: Tensor, beta: float | Tensor) -> Tensor:
-    u = _scaled(x, beta)
+    u = scaled(x, beta)
     negative = u < 0
     exponent = torch.where(negative, u, -u)
     # e^-800 is 0 in every dtype. Beyond, the exponent is cut off: its gradient is then masked and
@@ -82,7 +85,7 @@ def backward(
 ) -> Tensor:
     """Return grad·sigmoid(beta·x), of the input x or, as -expm1(-beta·y), of the output y."""
     value, beta = computing(saved, beta)
-    u = _scaled(value, beta)
+    u = scaled(value, beta)
     slope = -torch.expm1(-u) if of_output else torch.sigmoid(u)
     if threshold is not None and threshold < EXACT_THRESHOLD:
         slope = torch.where(u > threshold, 1.0, slope)
@@ -98,9 +101,9 @@ def shifted_softplus(
     """
     x, beta = computing(input, beta)
     if shift is not None:
-        y = _softplus(x, beta) - (shift if isinstance(shift, Tensor) else float(shift))
+        y = less(_softplus(x, beta), shift)
     else:
-        u = _scaled(x, beta)
+        u = scaled(x, beta)
         near = u.abs() < 1
         y = torch.where(
             near,
@@ -108,6 +111,13 @@ def shifted_softplus(
             _softplus(x, beta) - _LN2 / beta,
         )
     return y.to(input.dtype)
+
+
+def less(y: Tensor, shift: float | Tensor) -> Tensor:
+    """Return y - shift, in float64 where either is, which one number less float32 ones is not."""
+    if isinstance(shift, Tensor):
+        return y - shift.to(torch.promote_types(y.dtype, shift.dtype))
+    return y - float(shift)
 
 
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
@@ -118,7 +128,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     with w = v - ln 2, for large v as v + ln(1 - e^-v).
     """
     y, beta = computing(input, beta)
-    v = _scaled(y, beta)
+    v = scaled(y, beta)
     small, large = v < 0.4, v > 1
     middle = ~(small | large)
     near = torch.where(small, v, 0.4)

@@ -88,7 +88,7 @@ def shifted_softplus(
         result = definition.shifted_softplus(x, beta, shift)
     elif isinstance(shift, Tensor) or (isinstance(beta, Tensor) and shift is not None):
         wide, _ = definition.computing(x, beta)  # half types are rounded once, after all
-        result = (softplus(wide, beta) - shift).to(x.dtype)
+        result = definition.less(softplus(wide, beta), shift).to(x.dtype)
     elif isinstance(beta, Tensor):
         return _each(input, beta, EXACT_THRESHOLD, shifted=True)
     elif not LEAST_BETA <= abs(beta) <= MOST_BETA:
@@ -105,6 +105,10 @@ def shifted_softplus(
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return inverse_softplus of a checked call."""
     beta = _with_a_value(beta)
+    served = _runs_operators(input) and not (is_exporting() or _is_traced())
+    if served and not isinstance(beta, Tensor) and LEAST_BETA <= abs(beta) <= MOST_BETA:
+        result: Tensor = torch.ops.softplus.inverse(input, beta)
+        return result
     return definition.inverse_softplus(_under_autocast(input), beta)
 
 

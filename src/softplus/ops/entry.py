@@ -34,6 +34,8 @@ def _softplus(
 ) -> Tensor | None:
     if has_torch_function_unary(input) or not isinstance(input, Tensor):
         return None
+    if isinstance(threshold, Tensor):
+        return None
     threshold = 50.0 if threshold is None else _number(threshold)
     into = inplace or out is not None
     if type(beta) is not float:

@@ -202,7 +202,9 @@ PyObject* shifted_softplus(PyObject*, PyObject* const* arguments, Py_ssize_t cou
     const Tensor x = at::isReducedFloatingType(type) ? input.to(at::kFloat) : input;
     const Tensor y =
         betas ? forward_broadcast(x, b, EXACT, /*shifted=*/false) : forward(x, beta, EXACT);
-    return (shifts ? y - s : y - shift).to(type);
+    if (!shifts) return (y - shift).to(type);
+    // As they are, a float64 number less float32 numbers would be float32.
+    return (y - s.to(at::promoteTypes(y.scalar_type(), s.scalar_type()))).to(type);
   });
   END_HANDLE_TH_ERRORS
 }

@@ -114,8 +114,8 @@ variable_list third(
 // left for a large v.
 Tensor inverse_backward(const Tensor& grad, const Tensor& input, double beta) {
   const Tensor v = computing(input) * beta, large = v > 1;
-  const Tensor of_large = (1 - at::exp(-at::where(large, v, 1.0))).reciprocal();
-  const Tensor of_small = 1 + at::expm1(at::where(large, 1.0, v)).reciprocal();
+  const Tensor of_large = (1 - at::exp(-v.masked_fill(large.logical_not(), 1))).reciprocal();
+  const Tensor of_small = 1 + at::expm1(v.masked_fill(large, 1)).reciprocal();
   return (at::where(large, of_large, of_small) * computing(grad)).to(input.scalar_type());
 }
 
