@@ -105,7 +105,7 @@ def shifted_softplus(
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return inverse_softplus of a checked call."""
     beta = _with_a_value(beta)
-    served = _runs_operators(input) and not (is_exporting() or _is_traced())
+    served = not (is_exporting() or _is_traced()) and _runs_operators(input)
     if served and not isinstance(beta, Tensor) and LEAST_BETA <= abs(beta) <= MOST_BETA:
         result: Tensor = torch.ops.softplus.inverse(input, beta)
         return result
