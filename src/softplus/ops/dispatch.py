@@ -139,10 +139,17 @@ def _runs_operators(input: Tensor) -> bool:
 
 
 def _is_followed(input: Tensor) -> bool:
-    """Whether an autograd function of PyTorch's operators serves an eager call."""
-    if is_dynamo_compiling() or under_transform():
+    """Whether an autograd function of PyTorch's operators serves an eager call.
+
+    Not under make_fx: it records the operators in place of the function, whose backward is lost.
+    """
+    if is_dynamo_compiling() or under_transform() or _records_operators():
         return False
     return is_ordinary(input) or _is_one_of(input, _TRANSPARENT)
+
+
+def _records_operators() -> bool:
+    return torch.fx.experimental.proxy_tensor.get_proxy_mode() is not None
 
 
 def _is_one_of(input: Tensor, names: tuple[str, ...]) -> bool:
