@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling, is_exporting
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import Parameter
 
 from softplus.ops import cpu, definition, entry, sharding, standard
@@ -143,13 +144,9 @@ def _is_followed(input: Tensor) -> bool:
 
     Not under make_fx: it records the operators in place of the function, whose backward is lost.
     """
-    if is_dynamo_compiling() or under_transform() or _records_operators():
+    if is_dynamo_compiling() or under_transform() or get_proxy_mode():
         return False
     return is_ordinary(input) or _is_one_of(input, _TRANSPARENT)
-
-
-def _records_operators() -> bool:
-    return torch.fx.experimental.proxy_tensor.get_proxy_mode() is not None
 
 
 def _is_one_of(input: Tensor, names: tuple[str, ...]) -> bool:
