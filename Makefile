@@ -32,7 +32,7 @@ test-peers: .venv/peers/installed
 CLEAN := $(CURDIR)/.venv/clean/bin
 wheel: .venv/wheel/installed
 	rm -rf dist build/wheel
-	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	.venv/wheel/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	PATH=$(CURDIR)/.venv/wheel/bin:$$PATH auditwheel repair --wheel-dir dist build/wheel/*-cp311-abi3-*.whl
 	.venv/wheel/bin/auditwheel show dist/*.whl | grep 'platform tag: "manylinux'
 	$(PYTHON) -m venv --clear .venv/clean

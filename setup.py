@@ -9,7 +9,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -191,11 +190,11 @@ class Wheel(bdist_wheel):
 
 
 def readme() -> str:
-    """Return README with its links absolute, as a package index shows it."""
-    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
-    text, source = Path("README.md").read_text("utf-8"), project["urls"]["Source"]
-    text = re.sub(r"!\[(.*?)\]\((?!http)", rf"![\1]({source}/raw/main/", text)
-    return re.sub(r"\]\((?!http)", f"]({source}/blob/main/", text)
+    """Return README without its relative links and images: on a package index they lead nowhere."""
+    text, link = Path("README.md").read_text("utf-8"), r"\[([^]]*)\]\((?!http)[^)]*\)"
+    text = re.sub(rf"!{link}\n+", "", text)
+    text = re.sub(rf"\s+\({link}(,\s+{link})*\)", "", text)
+    return re.sub(link, r"\1", text)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,8 @@ class Everywhere(TorchFunctionMode):
             return func(*args, **kwargs)
         (x, *others) = (*args, *kwargs.values())
         in_place = func.__name__.endswith("_") or (func is F.relu and others == [True])
-        return x.copy_(softplus(x, 10)) if in_place else softplus(x, 10)
+        # Of a copy, for without kernels PyTorch's softplus keeps its input.
+        return x.copy_(softplus(x.clone(), 10)) if in_place else softplus(x, 10)
 
 
 def gradients(y: Tensor, model: nn.Module) -> tuple[Tensor, ...]:

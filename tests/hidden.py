@@ -14,3 +14,8 @@ def _found(name: str, package: str | None = None):
 
 
 importlib.util.find_spec = _found
+
+
+def pytest_configure(config) -> None:
+    """Let the warning pass that there are no kernels, in whichever test it comes."""
+    config.addinivalue_line("filterwarnings", "ignore:softplus runs at PyTorch's speed")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.compiler import is_dynamo_compiling, is_exporting
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import Parameter
 
 from softplus.ops import cpu, definition, entry, sharding, standard
@@ -143,8 +144,11 @@ def _runs_operators(input: Tensor) -> bool:
 
 
 def _is_followed(input: Tensor) -> bool:
-    """Whether an autograd function of PyTorch's operators serves an eager call."""
-    if is_dynamo_compiling() or under_transform():
+    """Whether an autograd function of PyTorch's operators serves an eager call.
+
+    Not under make_fx: it records the operators in place of the function, whose backward is lost.
+    """
+    if is_dynamo_compiling() or under_transform() or get_proxy_mode():
         return False
     return is_ordinary(input) or _is_one_of(input, _TRANSPARENT)
 

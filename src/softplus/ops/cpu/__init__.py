@@ -77,7 +77,7 @@ def _load(name: str) -> ModuleType | str:
     try:
         return import_module(spec.name)
     except Exception as error:  # noqa: BLE001 -- whatever a file of another build makes of it
-        return f"{spec.origin} does not load: {error}"
+        return f"{spec.origin} does not load: {str(error).removeprefix(f'{spec.origin}: ')}"
 
 
 def instruction_set() -> str | None:
@@ -109,7 +109,7 @@ _kernels: Any = _load("_kernels")
 if _kernels == _NOT_BUILT:
     absent = f"they were not built; with a C++ compiler: {installation.to_build_kernels()}"
 elif isinstance(_kernels, str):
-    absent = f"{_kernels}; {installation.to_install_again()}"
+    absent = f"{_kernels}; to install it again: {installation.to_install_again()}"
 elif wanted := os.environ.get("SOFTPLUS_ISA"):
     try:
         use(wanted)
