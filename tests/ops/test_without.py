@@ -21,7 +21,6 @@ SLOW = [
 def passes(hidden: str, files: list[str]) -> None:
     """Assert that the tests in these files pass where so much is hidden."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "hidden", "-m", "not slow"]
-    command += ["-W", "ignore:softplus runs at PyTorch's speed"]  # test_installation.py has it
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SOFTPLUS_HIDDEN": hidden}
     result = subprocess.run(
         [*command, *(str(ROOT / file) for file in files)],
