@@ -15,7 +15,6 @@ from torch.autograd.graph import (
     saved_tensors_hooks,
 )
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import (
     CheckpointPolicy,
     checkpoint,
@@ -25,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from calls import CALLS, close, each_call, eager_derivatives, normal
 from marks import with_kernels
+from modes import SeeOperators
 from references import same_bits
 from softplus import (
     LogSigmoid,
@@ -164,18 +164,6 @@ def test_a_checkpointed_model():
     if cpu.absent is None:
         assert {"softplus.forward.default", "softplus.forward_each.default"} <= set(seen)
         assert "aten.log1p.default" not in seen
-
-
-class SeeOperators(TorchDispatchMode):
-    """Record the operators called."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
-        self.seen.append(str(operator))
-        return operator(*args, **(kwargs or {}))
 
 
 BETAS = torch.full((9,), 2.0, dtype=torch.float64)

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from calls import CALLS, close, each_call, normal
 from marks import each_dtype, with_kernels
+from modes import SeeOperators
 from references import same_bits
 from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
 from softplus.ops import cpu
@@ -41,18 +41,6 @@ class SeeFunctions(TorchFunctionMode):
     def __torch_function__(self, function, _types, args=(), kwargs=None):
         self.seen.append(function)
         return function(*args, **(kwargs or {}))
-
-
-class SeeOperators(TorchDispatchMode):
-    """Record the operators called."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, operator, _types, args=(), kwargs=None):
-        self.seen.append(str(operator))
-        return operator(*args, **(kwargs or {}))
 
 
 @each_call
