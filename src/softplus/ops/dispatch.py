@@ -11,7 +11,7 @@ from torch.nn import Parameter
 
 from softplus.ops import cpu, definition, entry, sharding, standard
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.entry import LEAST_BETA, MOST_BETA
+from softplus.ops.entry import is_ordinary_beta
 from softplus.ops.plain import is_ordinary, under_transform
 
 # PyTorch's own wrappers of tensors for which the operators have rules, and those for which any
@@ -38,7 +38,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
         return result
     # To torch.compile an argument of PyTorch's own is a constant, each value of it another graph.
     varies = is_dynamo_compiling() and not (_constant(beta) and _constant(threshold))
-    if varies or not LEAST_BETA <= abs(beta) <= MOST_BETA:
+    if varies or not is_ordinary_beta(beta):
         return definition.softplus(_under_autocast(input), beta, limit)
     if _runs_operators(input):
         result = torch.ops.softplus.forward(input, beta, limit)
@@ -92,7 +92,7 @@ def shifted_softplus(
         result = definition.less(softplus(wide, beta), shift).to(x.dtype)
     elif isinstance(beta, Tensor):
         return _each(input, beta, EXACT_THRESHOLD, shifted=True)
-    elif not LEAST_BETA <= abs(beta) <= MOST_BETA:
+    elif not is_ordinary_beta(beta):
         result = definition.shifted_softplus(x, beta, shift)
     elif _runs_operators(input):
         result = torch.ops.softplus.shifted(input, beta, shift)
@@ -107,7 +107,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return inverse_softplus of a checked call."""
     beta = _with_a_value(beta)
     served = not (is_exporting() or _is_traced()) and _runs_operators(input)
-    if served and not isinstance(beta, Tensor) and LEAST_BETA <= abs(beta) <= MOST_BETA:
+    if served and not isinstance(beta, Tensor) and is_ordinary_beta(beta):
         result: Tensor = torch.ops.softplus.inverse(input, beta)
         return result
     return definition.inverse_softplus(_under_autocast(input), beta)
@@ -170,7 +170,7 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
         and cpu.absent is None
         and input.device.type == "cpu"
         and not isinstance(beta, Tensor)
-        and LEAST_BETA <= abs(beta) <= MOST_BETA
+        and is_ordinary_beta(beta)
         # A subclass, as DTensor, has rules for PyTorch's operators alone, and a tangent would be
         # lost in the kernels.
         and type(input) in (Tensor, Parameter)

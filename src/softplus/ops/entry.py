@@ -20,13 +20,19 @@ from softplus.ops.cpu import calls
 from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.plain import DTYPES, INTEGERS, is_dense, is_eager, records
 
-# Beyond these, beta or 1/beta times an ordinary number leaves float32, which the definition minds.
-LEAST_BETA, MOST_BETA = 2.0**-60, 2.0**60
-
 # Without a public name: PyTorch's softplus with its `out`, and whether torch.jit.trace runs.
 _of_pytorch: Callable[..., Tensor] = torch._C._nn.softplus  # noqa: SLF001
 _trace = torch._C._get_tracing_state  # noqa: SLF001
 _kernels = cpu.absent is None
+
+
+def is_ordinary_beta(beta: float) -> bool:
+    """Whether beta and 1/beta times an ordinary number stay in float32; else the definition minds.
+
+    The limits stand in the code: with dynamic=True torch.compile takes a module's float for a
+    variable, which `torch.cond` and its kin refuse.
+    """
+    return 2.0**-60 <= abs(beta) <= 2.0**60
 
 
 def _softplus(
@@ -42,7 +48,7 @@ def _softplus(
         if isinstance(beta, Tensor) and beta.is_floating_point():
             return None if into else each(input, beta, threshold, False)
         beta = _number(beta)
-    if not LEAST_BETA <= abs(beta) <= MOST_BETA or threshold != threshold:  # noqa: PLR0124 -- NaN
+    if not is_ordinary_beta(beta) or threshold != threshold:  # noqa: PLR0124 -- NaN
         result = None
     elif into:
         result = _softplus_into(input, beta, threshold, inplace, out)
@@ -136,7 +142,7 @@ def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:
     if isinstance(beta, Tensor) and beta.is_floating_point():
         return each(input, beta, EXACT_THRESHOLD, True) if shift is None else None
     beta, number = _number(beta), 0.0 if shift is None else _number(shift)
-    if not (LEAST_BETA <= abs(beta) <= MOST_BETA and abs(number) < math.inf):
+    if not (is_ordinary_beta(beta) and abs(number) < math.inf):
         return None
     if not (is_eager() and is_dense(input)):
         return None
@@ -150,7 +156,7 @@ def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
     if not (_kernels and is_eager() and is_dense(input) and input.is_cpu):
         return None
     beta = _number(beta)
-    if not LEAST_BETA <= abs(beta) <= MOST_BETA:
+    if not is_ordinary_beta(beta):
         return None
     return gradients.plain("inverse", input, beta)
 
