@@ -36,8 +36,8 @@ const Rule BACKWARD_EACH = {
       return variable_list{to_grad, to_input, to_beta};
     }};
 
-// With the sums over what was expanded in one node, where a node for each took 30 of 57
-// microseconds on 2,048 elements.
+// With the sums over what was expanded in one node: with a node for each, a step of an MLP of width
+// 128 with a beta per channel took 1.40 times that of nn.Softplus, and not 1.29.
 const Rule FORWARD_BROADCAST = {
     "SoftplusBackward",
     [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
