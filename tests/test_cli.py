@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from softplus import cli
-from softplus.lab import tasks
+from softplus.lab.problems import networks
 
 SMALL = ["--width", "8", "--epochs", "1", "--seeds", "2", "--lr", "1e-2", "--jobs", "1"]
 
@@ -91,7 +91,7 @@ def test_compare_prints_the_table_and_the_verdict_and_writes_the_files(tmp_path)
         "study.sqlite",
     }
     results = json.loads((out / "results.json").read_text())
-    assert results["settings"]["depth"] == 3
+    assert results["problem"]["identity"]["depth"] == 3
     assert [arm["name"] for arm in results["arms"]] == ["relu", "softplus"]
 
 
@@ -172,13 +172,14 @@ def test_the_exit_code_of_bad_input_reaches_the_shell():
     assert "Traceback" not in result.stderr
 
 
-def test_nan_in_the_data_is_one_clear_line_and_exit_code_2(monkeypatch, refused):
-    def broken():
-        task = vars(tasks.load("diabetes"))
-        return tasks.Task(**{**task, "targets": task["targets"] * float("nan")})
+def test_nan_in_the_data_is_one_clear_line_and_exit_code_2(monkeypatch, refused, tmp_path):
+    data = networks._DATA["diabetes"]()
 
-    monkeypatch.setitem(tasks._TASKS, "broken", broken)
-    message = refused("compare", "broken")
+    def broken():
+        return networks.Data(**{**vars(data), "targets": data.targets * float("nan")})
+
+    monkeypatch.setitem(networks._DATA, "diabetes", broken)
+    message = refused("compare", "diabetes", "--out", str(tmp_path))
     assert "442 of 442 rows have a NaN or infinite value in the targets" in message
 
 

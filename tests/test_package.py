@@ -143,16 +143,16 @@ def test_the_rule_sees_an_import_upward(tmp_path, monkeypatch):
     file.write_text(
         "import softplus.cli\n"
         "def late():\n"
-        "    from softplus.lab import tasks\n"
+        "    from softplus.lab import settings\n"
         "    from softplus import modules, Softplus\n"
         "    from . import definition\n"
     )
     monkeypatch.setitem(MODULES, "softplus.ops.probe", file)
-    monkeypatch.setitem(MODULES, "softplus.lab.tasks", file)
+    monkeypatch.setitem(MODULES, "softplus.lab.settings", file)
     found = inner_imports("softplus.ops.probe")
     assert found == {
         "softplus.cli",
-        "softplus.lab.tasks",
+        "softplus.lab.settings",
         "softplus.modules",
         "softplus",
         "softplus.ops.definition",

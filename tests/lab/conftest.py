@@ -2,23 +2,23 @@
 
 import pytest
 
-from softplus.lab import activations, runner, study
+from softplus.lab import activations, problems, runner
+from softplus.lab.settings import Settings
 from softplus.lab.store import Store
 
 
-def small(**changes):
-    """Return the settings of a study that takes seconds."""
+def small(problem="digits", **changes):
+    """Return the settings of a study that takes seconds; a change may be the problem's."""
+    of_problem = {"depth": 2, "width": 16, "epochs": 1}
+    of_problem |= {name: changes.pop(name) for name in list(changes) if name in of_problem}
     settings = {
-        "task": "digits",
+        "problem": problems.load(problem, **of_problem),
         "activations": tuple(activations.parse_list("relu,softplus")),
-        "depth": 2,
-        "width": 16,
-        "epochs": 1,
         "seeds": 2,
         "learning_rates": (1e-3, 1e-2),
         "margin": 1.0,
     }
-    return study.Settings(**{**settings, **changes})
+    return Settings(**{**settings, **changes})
 
 
 @pytest.fixture

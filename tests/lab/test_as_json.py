@@ -3,15 +3,17 @@
 import json
 import math
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 import torch
 
-from softplus.lab import activations, as_json, bench, study
+from softplus.lab import activations, as_json, bench
 from softplus.lab.cost import Cost
 from softplus.lab.measures import Measures
+from softplus.lab.results import Arm, Results
 from softplus.lab.statistics import Interval, Verdict
-from softplus.lab.trials import Outcome
+from softplus.lab.trials import Outcome, Trial
 
 MEASURES = Measures(
     share_negative=0.25,
@@ -62,6 +64,9 @@ ARM = {
             "steps_to_goal": 15,
             "diverged_at": None,
             "curve": [[0, 10.0], [5, 91.0]],
+            "failure": None,
+            "seconds": None,
+            "seconds_to_goal": None,
             "measures": {
                 "share_negative": 0.25,
                 "output_negative": 0.0,
@@ -85,26 +90,32 @@ DOCUMENT = {
     "created": "2026-01-01T00:00:00+00:00",
     "software": {"softplus": "1"},
     "settings": {
-        "task": "digits",
         "activations": ["relu", "softplus:beta=5"],
-        "depth": 2,
-        "width": 16,
-        "epochs": 1,
         "seeds": 1,
         "learning_rates": [0.001, 0.01],
         "margin": 1.0,
         "reference": "relu",
     },
-    "task": {
+    "problem": {
         "name": "digits",
         "title": "1,797 handwritten digits of 8 by 8 pixels, ten classes",
         "metric": "accuracy",
         "unit": "%",
         "higher_is_better": True,
         "goal": 90.0,
-        "batch_size": 64,
-        "rows": {"train": 1079, "validation": 359, "test": 359},
+        "training": "2 hidden layers of 16, 1 epochs, batches of 64",
+        "rows": 1797,
+        "parts": {"train": 1079, "validation": 359, "test": 359},
         "test_ratio": 359 / 1079,
+        "notes": [],
+        "identity": {
+            "problem": "digits",
+            "data": ANY,
+            "depth": 2,
+            "width": 16,
+            "epochs": 1,
+            "batch_size": 64,
+        },
     },
     "arms": [ARM],
     "verdicts": [
@@ -125,7 +136,7 @@ DOCUMENT = {
 
 def test_results_json_says_what_it_has_always_said(settings):
     relu, softplus = activations.parse_list("relu,softplus:beta=5")
-    arm = study.Arm(
+    arm = Arm(
         activation=softplus,
         learning_rate=1e-2,
         tuning={1e-3: 80.0, 1e-2: 91.0},
@@ -134,7 +145,7 @@ def test_results_json_says_what_it_has_always_said(settings):
     )
     none = Interval(1.0, math.nan, math.nan)
     verdict = Verdict("softplus:beta=5", "relu", none, 1.0, 1.0, 1.0, 1.0, "cannot tell", None)
-    results = study.Results(
+    results = Results(
         created="2026-01-01T00:00:00+00:00",
         software={"softplus": "1"},
         settings=settings(activations=(relu, softplus), seeds=1),
@@ -155,11 +166,13 @@ def test_an_outcome_that_was_written_without_measures_is_read():
 
 
 def test_a_trials_key_holds_what_decides_its_outcome(settings):
-    trial = settings().trial("relu", 1e-3, seed=5, measured=False)
-    key = json.loads(as_json.key(trial))
+    problem, trial = settings().problem, Trial("relu", 1e-3, seed=5, measured=False)
+    key = json.loads(as_json.key(problem, trial))
     assert key["torch"] == torch.__version__
     others = [replace(trial, **{name: "other"}) for name in vars(trial)]
-    assert len({as_json.key(trial), *map(as_json.key, others)}) == 1 + len(vars(trial))
+    keys = {as_json.key(problem, other) for other in [trial, *others]}
+    keys.add(as_json.key(settings(width=8).problem, trial))
+    assert len(keys) == 2 + len(vars(trial))
 
 
 def test_the_times_of_bench():

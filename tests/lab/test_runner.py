@@ -1,9 +1,9 @@
 """Whole studies run by `softplus.lab.runner`: the same on any jobs, and only what is missing."""
 
-from softplus.lab import runner, trials
+from softplus.lab import runner, training
 from softplus.lab.store import Store
 
-train = trials.run
+train = training.run
 
 
 def run(settings, store, jobs=1):
@@ -28,13 +28,15 @@ def test_the_same_study_again_runs_only_what_is_missing(tmp_path, monkeypatch, s
         assert counts[-1] == settings().trials == 2 * (2 * 3 + 2)
 
         ran = []
-        monkeypatch.setattr(trials, "run", lambda trial: ran.append(trial) or train(trial))
+        monkeypatch.setattr(
+            training, "run", lambda problem, trial: ran.append(trial) or train(problem, trial)
+        )
         again, _ = run(settings(), store)
         assert ran == []
         assert again.verdicts == first.verdicts
 
         more, _ = run(settings(seeds=3), store)
-        assert sorted((trial.activation, trial.seed) for trial in ran) == [
+        assert sorted((trial.arm, trial.seed) for trial in ran) == [
             ("relu", 2),
             ("softplus", 2),
         ]

@@ -10,36 +10,43 @@ from typing import Any
 import torch
 
 from softplus import __version__
-from softplus.lab import bench, study
+from softplus.lab import bench
 from softplus.lab.measures import Measures
+from softplus.lab.problems import Problem
+from softplus.lab.results import Arm, Results
 from softplus.lab.trials import Outcome, Trial
 from softplus.ops import cpu
 
 # Part of every trial's key: raise it when a change makes earlier outcomes incomparable.
-_FORMAT = 1
+_FORMAT = 2
 
 
-def of_results(results: study.Results) -> str:
+def of_results(results: Results) -> str:
     """Return results.json; NaN and infinities, which JSON does not have, are null in it."""
-    settings, task = results.settings, results.task
+    settings, problem = results.settings, results.problem
     document = {
         "created": results.created,
         "software": results.software,
         "settings": {
-            **asdict(settings),
             "activations": [activation.name for activation in settings.activations],
+            "seeds": settings.seeds,
+            "learning_rates": settings.learning_rates,
+            "margin": settings.margin,
             "reference": settings.reference,
         },
-        "task": {
-            "name": task.name,
-            "title": task.title,
-            "metric": task.metric_name,
-            "unit": task.unit,
-            "higher_is_better": task.higher_is_better,
-            "goal": task.goal,
-            "batch_size": task.batch_size,
-            "rows": task.rows,
-            "test_ratio": task.test_ratio,
+        "problem": {
+            "name": problem.name,
+            "title": problem.title,
+            "metric": problem.metric.name,
+            "unit": problem.metric.unit,
+            "higher_is_better": problem.metric.higher_is_better,
+            "goal": problem.metric.goal,
+            "training": problem.training,
+            "rows": problem.rows,
+            "parts": problem.parts,
+            "test_ratio": problem.test_ratio,
+            "notes": problem.notes,
+            "identity": problem.identity,
         },
         "arms": [_arm(arm) for arm in results.arms],
         "verdicts": [asdict(verdict) for verdict in results.verdicts],
@@ -47,7 +54,7 @@ def of_results(results: study.Results) -> str:
     return json.dumps(_finite(document), indent=1, allow_nan=False)
 
 
-def _arm(arm: study.Arm) -> dict[str, Any]:
+def _arm(arm: Arm) -> dict[str, Any]:
     return {
         "name": arm.name,
         "formula": arm.activation.formula,
@@ -58,7 +65,7 @@ def _arm(arm: study.Arm) -> dict[str, Any]:
         "tuning": [
             {"learning_rate": rate, "validation": metric} for rate, metric in arm.tuning.items()
         ],
-        "cost": asdict(arm.cost),
+        "cost": asdict(arm.cost) if arm.cost else None,
         "trials": [{"seed": seed, **asdict(outcome)} for seed, outcome in enumerate(arm.outcomes)],
     }
 
@@ -78,10 +85,10 @@ def of_times(settings: bench.Settings, cases: Sequence[bench.Case], skipped: str
     return json.dumps(document, indent=1) + "\n"
 
 
-def key(trial: Trial) -> str:
+def key(problem: Problem, trial: Trial) -> str:
     """Return the identity of a trial's outcome, versions included."""
     software = {"torch": torch.__version__, "softplus": __version__, "format": _FORMAT}
-    return json.dumps({**asdict(trial), **software}, sort_keys=True)
+    return json.dumps({**problem.identity, **asdict(trial), **software}, sort_keys=True)
 
 
 def of_outcome(outcome: Outcome) -> str:

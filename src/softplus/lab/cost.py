@@ -6,10 +6,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from softplus.lab import tasks, timing
+from softplus.lab import timing
 from softplus.lab.activations import Activation
+from softplus.lab.problems import Problem
+from softplus.lab.problems.torch_problem import TorchProblem
 from softplus.lab.statistics import Interval, median_interval
-from softplus.lab.trials import network
 
 _ROUNDS = 40
 _SECONDS_A_VISIT = 2e-3
@@ -24,29 +25,31 @@ class Cost:
     bytes_kept: int
 
 
-def measure(
-    task: tasks.Task, activations: list[Activation], reference: str, depth: int, width: int
-) -> dict[str, Cost]:
+def measure(problem: Problem, activations: list[Activation], reference: str) -> dict[str, Cost]:
     """Time training steps on one thread, in rounds that visit every activation in turn.
 
     Rounds make the ratio hold on a machine whose speed drifts: each round gives one ratio, and
-    medians are taken over rounds.
+    medians are taken over rounds. Only a problem that trains in this process has steps to time.
     """
-    batch = slice(0, task.batch_size)
-    inputs, targets = task.inputs[batch], task.targets[batch]
+    if not isinstance(problem, TorchProblem):
+        return {}
+    train = problem.split(0).train
+    inputs, targets = problem.examples(train).batch(train[: problem.batch_size])
     models = {}
     for activation in activations:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            models[activation.name] = network(task, activation, depth, width)
-    optimizers = {name: torch.optim.Adam(model.parameters()) for name, model in models.items()}
+            models[activation.name] = problem.model(activation)
+    optimizers = {
+        name: problem.optimizer(model.parameters(), 1e-3) for name, model in models.items()
+    }
 
     def step(name: str) -> None:
         optimizers[name].zero_grad()
-        torch.autograd.backward(task.loss(models[name](inputs), targets))
+        torch.autograd.backward(problem.loss(models[name], inputs, targets))
         optimizers[name].step()
 
-    kept = {name: _bytes_kept(model, task, inputs, targets) for name, model in models.items()}
+    kept = {name: _bytes_kept(model, problem, inputs, targets) for name, model in models.items()}
     with timing.threads(1):
         times = timing.interleaved(
             {name: partial(step, name) for name in models}, _ROUNDS, _SECONDS_A_VISIT
@@ -63,7 +66,7 @@ def measure(
     }
 
 
-def _bytes_kept(model: nn.Module, task: tasks.Task, inputs: Tensor, targets: Tensor) -> int:
+def _bytes_kept(model: nn.Module, problem: TorchProblem, inputs: Tensor, targets: Tensor) -> int:
     """Return the bytes that one forward pass keeps for backward, parameters and data aside."""
     given = [*model.parameters(), inputs, targets]
     given_storages = {tensor.untyped_storage().data_ptr() for tensor in given}
@@ -78,5 +81,5 @@ def _bytes_kept(model: nn.Module, task: tasks.Task, inputs: Tensor, targets: Ten
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        task.loss(model(inputs), targets)
+        problem.loss(model, inputs, targets)
     return sum(kept.values())

@@ -43,13 +43,14 @@ class Measures:
     first_layer_gradient: float = math.nan
 
 
-def pre_activations(model: nn.Sequential, activation: Activation, inputs: Tensor) -> list[Tensor]:
+def pre_activations(model: nn.Module, activation: Activation, inputs: Tensor) -> list[Tensor]:
     """Return what enters each hidden activation, examples by units, for the given inputs."""
     kind = type(activation.build())
     entering = []
     x = inputs
     with torch.no_grad():
-        for layer in list(model)[:-1]:  # the last is the task's head, no hidden activation
+        # The last is the head, no hidden activation.
+        for layer in list(model.children())[:-1]:
             if type(layer) is kind:
                 entering.append(x)
             x = layer(x)
@@ -57,7 +58,7 @@ def pre_activations(model: nn.Sequential, activation: Activation, inputs: Tensor
 
 
 def measure(
-    model: nn.Sequential, activation: Activation, inputs: Tensor, path: "UpdatePath | None" = None
+    model: nn.Module, activation: Activation, inputs: Tensor, path: "UpdatePath | None" = None
 ) -> Measures:
     """Measure the hidden activations over a whole data set, and how the training went."""
     entering = pre_activations(model, activation, inputs)
@@ -121,7 +122,7 @@ def _share(mask: Tensor) -> float:
 class UpdatePath:
     """Follows the gradients through a training: how alike successive ones are, how large."""
 
-    def __init__(self, model: nn.Sequential) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self._parameters = list(model.parameters())
         self._previous: Tensor | None = None
         self._cosines: list[Tensor] = []

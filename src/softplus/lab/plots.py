@@ -16,7 +16,7 @@ from softplus.lab import bench, files
 from softplus.lab.activations import derivatives
 from softplus.lab.errors import UsageError
 from softplus.lab.measures import HISTOGRAM_BINS, HISTOGRAM_RANGE
-from softplus.lab.study import Results
+from softplus.lab.results import Results
 from softplus.modules import Softplus
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the reference is black.
@@ -51,19 +51,19 @@ class Picture:
 
 def figures(results: Results) -> list[Picture]:
     """Return the plots of a study's report."""
-    task, settings = results.task, results.settings
+    problem, settings = results.problem, results.settings
     with rc_context(_STYLE):
         return [
             Picture(
                 _svg(_differences(results)),
-                f"The verdict: difference in test {task.metric_name} from {settings.reference}, "
+                f"The verdict: difference in test {problem.metric.name} from {settings.reference}, "
                 "with its 95% interval; the band is the margin within which a difference does "
-                f"not matter. {'Right' if task.higher_is_better else 'Left'} is better.",
+                f"not matter. {'Right' if problem.metric.higher_is_better else 'Left'} is better.",
             ),
             Picture(
                 _svg(_curves(results)),
-                f"Training: validation {task.metric_name} by step, mean over the seeds, with the "
-                "range from the worst to the best seed.",
+                f"Training: validation {problem.metric.name} by step, mean over the seeds, with "
+                "the range from the worst to the best seed.",
             ),
             Picture(
                 _svg(_functions(results)),
@@ -158,10 +158,10 @@ def _colours(results: Results) -> dict[str, str]:
 
 
 def _differences(results: Results) -> Figure:
-    task, verdicts = results.task, results.verdicts
+    problem, verdicts = results.problem, results.verdicts
     figure = Figure(figsize=(8, 1.3 + 0.5 * len(verdicts)), layout="constrained")
     ax = figure.subplots()
-    margin = results.settings.margin
+    margin = results.settings.margin or 0.0
     ax.axvspan(-margin, margin, color="#dddddd", label="margin", linewidth=0)
     ax.axvline(0, color="black", linewidth=1)
     colours = _colours(results)
@@ -178,14 +178,14 @@ def _differences(results: Results) -> Figure:
     ax.set_yticks(range(len(verdicts)), [f"{v.arm}\n{v.winner}" for v in verdicts])
     ax.set_ylim(len(verdicts) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
-    ax.set_xlabel(f"difference in test {task.metric_name} ({task.difference_unit})")
+    ax.set_xlabel(f"difference in test {problem.metric.name} ({problem.metric.difference_unit})")
     return figure
 
 
 def _curves(results: Results) -> Figure:
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     ax = figure.subplots()
-    task = results.task
+    problem = results.problem
     everything = []
     for arm, colour in zip(results.arms, _colours(results).values(), strict=True):
         curves = [outcome.curve for outcome in arm.outcomes]
@@ -197,13 +197,17 @@ def _curves(results: Results) -> Figure:
             steps, metric.min(axis=0), metric.max(axis=0), color=colour, alpha=0.12, linewidth=0
         )
         ax.plot(steps, metric.mean(axis=0), color=colour, label=arm.name)
-    ax.axhline(task.goal, color="grey", linestyle=":", label=f"target {task.goal:g}")
+    goal = problem.metric.goal
+    if goal is not None:
+        ax.axhline(goal, color="grey", linestyle=":", label=f"target {goal:g}")
     # A start far off or a late overfit would flatten what matters: most values set the view.
     low, high = np.quantile(np.concatenate(everything), [0.05, 0.99])
+    if goal is not None:
+        low, high = min(low, goal), max(high, goal)
     pad = 0.15 * (high - low) or 1.0
-    ax.set_ylim(min(low, task.goal) - pad, max(high, task.goal) + pad)
+    ax.set_ylim(low - pad, high + pad)
     ax.set_xlabel("step")
-    ax.set_ylabel(f"validation {task.metric_name} ({task.unit})")
+    ax.set_ylabel(f"validation {problem.metric.name} ({problem.metric.unit})")
     ax.legend()
     return figure
 

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from softplus.lab import as_json, files, plots, summary
-from softplus.lab.study import Results
+from softplus.lab.results import Results
 
 
 def write(results: Results, out: Path) -> list[Path]:

@@ -9,9 +9,11 @@ from statistics import fmean
 import torch
 
 from softplus import __version__
-from softplus.lab import cost, engines, statistics, tasks, trials
+from softplus.lab import cost, engines, statistics
+from softplus.lab.problems import Metric, Problem
+from softplus.lab.results import Arm, Results
+from softplus.lab.settings import Settings
 from softplus.lab.store import Store
-from softplus.lab.study import Arm, Results, Settings
 from softplus.lab.trials import Outcome, Trial
 
 
@@ -26,29 +28,30 @@ def run(
         jobs: How many processes train side by side.
         progress: Called with the phase and the number of trials done, after each.
     """
-    task = tasks.load(settings.task)
+    problem = settings.problem
     names = [activation.name for activation in settings.activations]
     tuning = [trial for name in names for trial in settings.tuning(name)]
-    tuned = _complete(tuning, store, jobs, lambda done: progress("choosing learning rates", done))
+    tuned = _complete(
+        problem, tuning, store, jobs, lambda done: progress("choosing learning rates", done)
+    )
     means = {name: _mean_validation(settings, tuned, name) for name in names}
-    chosen = {name: _best(means[name], task) for name in names}
+    chosen = {name: _best(means[name], problem.metric) for name in names}
     finals = {name: settings.finals(name, chosen[name]) for name in names}
     outcomes = _complete(
+        problem,
         [trial for name in names for trial in finals[name]],
         store,
         jobs,
         lambda done: progress("comparing", len(tuning) + done),
     )
     progress("timing steps", settings.trials)
-    costs = cost.measure(
-        task, list(settings.activations), settings.reference, settings.depth, settings.width
-    )
+    costs = cost.measure(problem, list(settings.activations), settings.reference)
     arms = tuple(
         Arm(
             activation=activation,
             learning_rate=chosen[activation.name],
             tuning=means[activation.name],
-            cost=costs[activation.name],
+            cost=costs.get(activation.name),
             outcomes=tuple(outcomes[trial] for trial in finals[activation.name]),
         )
         for activation in settings.activations
@@ -63,28 +66,32 @@ def run(
         },
         settings=settings,
         arms=arms,
-        verdicts=tuple(_verdicts(settings, arms, task)),
+        verdicts=tuple(_verdicts(settings, arms)),
     )
 
 
 def _complete(
-    wanted: list[Trial], store: Store, jobs: int, progress: Callable[[int], None]
+    problem: Problem,
+    wanted: list[Trial],
+    store: Store,
+    jobs: int,
+    progress: Callable[[int], None],
 ) -> dict[Trial, Outcome]:
     """Return the outcome of every trial, running and storing those that the store lacks."""
-    outcomes = store.get(wanted)
+    outcomes = store.get(problem, wanted)
     progress(len(outcomes))
     missing = [trial for trial in wanted if trial not in outcomes]
-    with closing(engines.run_local(trials.run, missing, jobs)) as finished:
-        for trial, outcome in finished:
-            store.put(trial, outcome)
-            outcomes[trial] = outcome
+    groups = problem.batches(missing)
+    with closing(engines.run_local(problem.run, groups, jobs)) as finished:
+        for group, found in finished:
+            for trial, outcome in zip(group, found, strict=True):
+                store.put(problem, trial, outcome)
+                outcomes[trial] = outcome
             progress(len(outcomes))
     return outcomes
 
 
-def _verdicts(
-    settings: Settings, arms: tuple[Arm, ...], task: tasks.Task
-) -> list[statistics.Verdict]:
+def _verdicts(settings: Settings, arms: tuple[Arm, ...]) -> list[statistics.Verdict]:
     metrics: dict[str, Sequence[float]] = {
         arm.name: [outcome.test for outcome in arm.outcomes] for arm in arms
     }
@@ -93,9 +100,9 @@ def _verdicts(
         metrics,
         settings.reference,
         reference_values,
-        test_ratio=task.test_ratio,
-        margin=settings.margin,
-        higher_is_better=task.higher_is_better,
+        test_ratio=settings.problem.test_ratio or 0.0,
+        margin=settings.margin or 0.0,
+        higher_is_better=settings.problem.metric.higher_is_better,
     )
 
 
@@ -112,10 +119,15 @@ def _mean_validation(
     }
 
 
-def _best(means: dict[float, float], task: tasks.Task) -> float:
-    """Return the learning rate with the best mean; of equal ones, the first."""
+def _best(means: dict[float, float], metric: Metric) -> float | None:
+    """Return the learning rate with the best mean, None where the problem has its own.
+
+    Of equal ones it is the first.
+    """
+    if not means:
+        return None
     best, *others = means
     for rate in others:
-        if task.better(means[rate], means[best]):
+        if metric.better(means[rate], means[best]):
             best = rate
     return best

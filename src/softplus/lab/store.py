@@ -9,6 +9,7 @@ from typing import Self
 
 from softplus.lab import as_json
 from softplus.lab.errors import UsageError
+from softplus.lab.problems import Problem
 from softplus.lab.trials import Outcome, Trial
 
 
@@ -40,17 +41,17 @@ class Store:
     ) -> None:
         self._connection.close()
 
-    def put(self, trial: Trial, outcome: Outcome) -> None:
+    def put(self, problem: Problem, trial: Trial, outcome: Outcome) -> None:
         """Keep an outcome; one already there is replaced."""
         with self._refusing():
             self._connection.execute(
                 "INSERT OR REPLACE INTO trials VALUES (?, ?)",
-                (as_json.key(trial), as_json.of_outcome(outcome)),
+                (as_json.key(problem, trial), as_json.of_outcome(outcome)),
             )
 
-    def get(self, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
+    def get(self, problem: Problem, trials: Iterable[Trial]) -> dict[Trial, Outcome]:
         """Return the outcomes that are there."""
-        wanted = {as_json.key(trial): trial for trial in trials}
+        wanted = {as_json.key(problem, trial): trial for trial in trials}
         with self._refusing():
             rows = self._connection.execute("SELECT key, result FROM trials").fetchall()
         return {wanted[key]: as_json.outcome(text) for key, text in rows if key in wanted}

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from softplus.lab.measures import DEAD_BELOW, DORMANT_AT
+from softplus.lab.problems import Metric, Problem
+from softplus.lab.results import Arm, Results
 from softplus.lab.statistics import Interval, Verdict, mean_interval, median_interval
-from softplus.lab.study import Arm, Results
-from softplus.lab.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ def sections(results: Results) -> dict[str, list[Row]]:
         "x > 0": _side("positive"),
         "Gradient": _GRADIENT,
         "Units": _UNITS,
-        "Training": _training(results.task),
-        "Cost": _cost(results.task),
+        "Training": _training(results.problem),
+        "Cost": _COST,
     }
     return {
         section: [
-            Row(label, how, [cell(arm, results.task) for arm in results.arms])
+            Row(label, how, [cell(arm, results.problem) for arm in results.arms])
             for label, how, cell in members
         ]
         for section, members in lines.items()
@@ -49,7 +49,7 @@ def sections(results: Results) -> dict[str, list[Row]]:
 def sentence(results: Results) -> str:
     """Return the verdict on the whole study, in one sentence."""
     clauses = [_clause(verdict, results) for verdict in results.verdicts]
-    return f"On {results.task.name}, {'; '.join(clauses)}."
+    return f"On {results.problem.name}, {'; '.join(clauses)}."
 
 
 def notes(results: Results) -> list[str]:
@@ -106,10 +106,12 @@ def tests(results: Results) -> list[tuple[str, list[str]]]:
 
 
 def _clause(verdict: Verdict, results: Results) -> str:
-    task, settings = results.task, results.settings
+    problem, settings = results.problem, results.settings
     arm, reference, winner = verdict.arm, verdict.reference, verdict.winner
     difference = verdict.difference
-    evidence = f"test {task.metric_name} {difference.center:+.2g} {task.difference_unit}"
+    evidence = (
+        f"test {problem.metric.name} {difference.center:+.2g} {problem.metric.difference_unit}"
+    )
     if not math.isnan(difference.low):
         evidence += f", 95% interval {_range(difference)}"
     seeds = f"{settings.seeds} seed{'s' if settings.seeds > 1 else ''}"
@@ -160,12 +162,18 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
+def _goal(metric: Metric) -> str:
+    if metric.goal is None:
+        return "a target"
+    return f"{metric.goal:g} {metric.unit} {metric.name}"
+
+
 def _steps(value: float) -> str:
     return "never" if math.isinf(value) else f"{value:.0f}"
 
 
 # What a row puts under an arm.
-_Cell = Callable[[Arm, Task], str]
+_Cell = Callable[[Arm, Problem], str]
 # Label, how it is measured, cell.
 _Line = tuple[str, str, _Cell]
 
@@ -173,9 +181,11 @@ _Line = tuple[str, str, _Cell]
 def _mean(measure: str, form: Callable[[float], str], lowest: float, highest: float) -> _Cell:
     """Return the cell with the mean of a measure over the seeds."""
 
-    def cell(arm: Arm, task: Task) -> str:
+    def cell(arm: Arm, problem: Problem) -> str:
         values = [getattr(measures, measure) for measures in arm.measures]
-        return _with_interval(_clip(mean_interval(values, task.test_ratio), lowest, highest), form)
+        return _with_interval(
+            _clip(mean_interval(values, problem.test_ratio or 0.0), lowest, highest), form
+        )
 
     return cell
 
@@ -188,29 +198,33 @@ def _figure(measure: str, lowest: float = -math.inf, highest: float = math.inf) 
     return _mean(measure, _number, lowest, highest)
 
 
-def _definition(arm: Arm, _: Task) -> str:
+def _definition(arm: Arm, _: Problem) -> str:
     parameters = ", ".join(f"{name} = {v:g}" for name, v in arm.activation.parameters.items())
     return arm.activation.formula + (f" ({parameters})" if parameters else "")
 
 
-def _learning_rate(arm: Arm, _: Task) -> str:
+def _learning_rate(arm: Arm, _: Problem) -> str:
+    if arm.learning_rate is None:
+        return "the problem's own"
     return f"{arm.learning_rate:g}{' (edge of the grid)' if _at_edge(arm) else ''}"
 
 
-def _steps_to_goal(arm: Arm, _: Task) -> str:
+def _steps_to_goal(arm: Arm, _: Problem) -> str:
     steps = [outcome.steps_to_goal for outcome in arm.outcomes]
     reached = [step for step in steps if step is not None]
     interval = median_interval([math.inf if step is None else step for step in steps])
     return f"{_with_interval(interval, _steps)}, reached by {len(reached)} of {len(steps)}"
 
 
-def _test_metric(arm: Arm, task: Task) -> str:
-    interval = mean_interval([outcome.test for outcome in arm.outcomes], task.test_ratio)
-    bounds = (0.0, 100.0) if task.unit == "%" else (-math.inf, math.inf)
+def _test_metric(arm: Arm, problem: Problem) -> str:
+    interval = mean_interval([outcome.test for outcome in arm.outcomes], problem.test_ratio or 0.0)
+    bounds = (0.0, 100.0) if problem.metric.unit == "%" else (-math.inf, math.inf)
     return _with_interval(_clip(interval, *bounds), _number)
 
 
-def _step_time(arm: Arm, _: Task) -> str:
+def _step_time(arm: Arm, _: Problem) -> str:
+    if arm.cost is None:
+        return "not measured"
     ratio = _with_interval(arm.cost.ratio, _number)
     return f"{arm.cost.milliseconds.center:.3g}, ratio {ratio}"
 
@@ -257,7 +271,7 @@ def _side(sign: str) -> list[_Line]:
     ]
 
 
-def _training(task: Task) -> list[_Line]:
+def _training(problem: Problem) -> list[_Line]:
     return [
         (
             "Smoothness of the updates",
@@ -275,24 +289,23 @@ def _training(task: Task) -> list[_Line]:
             _learning_rate,
         ),
         (
-            f"Steps to {task.goal:g} {task.unit} {task.metric_name}",
+            f"Steps to {_goal(problem.metric)}",
             "on the validation split; median over the seeds",
             _steps_to_goal,
         ),
         (
-            f"Test {task.metric_name} ({task.unit})",
-            f"{'higher' if task.higher_is_better else 'lower'} is better",
+            f"Test {problem.metric.name} ({problem.metric.unit})",
+            f"{'higher' if problem.metric.higher_is_better else 'lower'} is better",
             _test_metric,
         ),
     ]
 
 
-def _cost(task: Task) -> list[_Line]:
-    return [
-        ("Step time (ms)", "one thread, interleaved, median; ratio to the reference", _step_time),
-        (
-            "Kept for backward",
-            f"bytes, a batch of {task.batch_size}",
-            lambda arm, _: f"{arm.cost.bytes_kept:,}",
-        ),
-    ]
+_COST: list[_Line] = [
+    ("Step time (ms)", "one thread, interleaved, median; ratio to the reference", _step_time),
+    (
+        "Kept for backward",
+        "bytes, one batch",
+        lambda arm, _: f"{arm.cost.bytes_kept:,}" if arm.cost else "not measured",
+    ),
+]

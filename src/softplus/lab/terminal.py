@@ -16,7 +16,7 @@ from rich.progress import (
 from rich.table import Table
 
 from softplus.lab import bench, summary, table
-from softplus.lab.study import Results
+from softplus.lab.results import Results
 
 # More columns than this are unreadable on a usual terminal; the reference stands in every table.
 _ARMS_A_TABLE = 3
@@ -62,12 +62,11 @@ def show_study(results: Results, console: Console) -> None:
 
 
 def _measures(results: Results, columns: list[tuple[str, int]]) -> Table:
-    task, settings = results.task, results.settings
+    problem, settings = results.problem, results.settings
     shown = Table(
-        title=f"{task.name}: {task.title}",
+        title=f"{problem.name}: {problem.title}",
         caption=(
-            f"{settings.depth} hidden layers of {settings.width}, "
-            f"{settings.epochs} epochs, {settings.seeds} seeds; "
+            f"{problem.training}, {settings.seeds} seeds; "
             "estimates with 95% intervals over the seeds"
         ),
     )

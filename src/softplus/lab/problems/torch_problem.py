@@ -1,0 +1,85 @@
+"""A problem whose trials train a PyTorch model in this process: data, model, loss, score."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from softplus.lab.activations import Activation
+from softplus.lab.problems.problem import Problem
+
+_LOOKS = 200
+
+
+class Split(NamedTuple):
+    """The rows that a seed draws for training, validation and test."""
+
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+class Examples(Protocol):
+    """Rows of data as the model sees them."""
+
+    def batch(self, rows: Tensor) -> tuple[Any, Any]:
+        """Return the inputs and the targets of these rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchProblem(Problem):
+    """Trains one model an arm, equal but for its activation.
+
+    What a trial draws (split, weights, order of the data) follows from its seed alone.
+    """
+
+    epochs: int
+    batch_size: int
+
+    @abstractmethod
+    def split(self, seed: int) -> Split:
+        """Return the rows of each part."""
+
+    @abstractmethod
+    def examples(self, train: Tensor) -> Examples:
+        """Return the data, prepared by what the training rows alone show."""
+
+    @abstractmethod
+    def model(self, activation: Activation) -> nn.Module:
+        """Return a new model with this activation, drawn from torch's global generator."""
+
+    def losses(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor | None:
+        """Return the loss of each example, None where there is only a loss of the batch.
+
+        Leading dimensions, for many models side by side, are allowed: (..., batch).
+        """
+
+    def loss(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor:
+        """Return what is minimised, one number."""
+        losses = self.losses(model, inputs, targets)
+        if losses is None:
+            raise NotImplementedError("a problem has `losses` or a `loss`")
+        return losses.mean()
+
+    @abstractmethod
+    def score(self, model: nn.Module, examples: Examples, rows: Tensor) -> float:
+        """Return the metric of a model on these rows."""
+
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], rate: float | None
+    ) -> torch.optim.Optimizer:
+        """Return the optimizer of a training; a rate of None is its own."""
+        return torch.optim.Adam(parameters, lr=1e-3 if rate is None else rate)
+
+    @property
+    def steps(self) -> int:
+        """How many steps a training takes."""
+        return self.epochs * -(-self.parts["train"] // self.batch_size)
+
+    @property
+    def look_every(self) -> int:
+        """Steps between two looks at the validation split."""
+        return max(5, self.steps // _LOOKS)
