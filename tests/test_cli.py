@@ -145,7 +145,7 @@ def test_bench_prints_ratios_and_writes_the_times_and_the_plot(monkeypatch, caps
         (["compare", "digts"], ["unknown task 'digts'", "did you mean digits?", "diabetes"]),
         (["compare", "digits", "--activations", "relu,sofplus"], ["did you mean softplus?"]),
         (["compare", "digits", "--activations", "relu"], ["--activations", "two or more"]),
-        (["compare", "digits", "--seeds", "0"], ["--seeds", "at least 1", "got 0"]),
+        (["compare", "digits", "--seeds", "0"], ["--seeds", "from 1 to", "got 0"]),
         (["compare", "digits", "--width", "-4"], ["--width", "at least 1", "got -4"]),
         (["compare", "digits", "--jobs", "0"], ["--jobs", "at least 1", "got 0"]),
         (["compare", "digits", "--lr", "fast"], ["--lr", "'fast'"]),

@@ -58,7 +58,15 @@ def test_what_is_said_counts_more_than_quick():
     assert chosen.learning_rates == (0.01, 0.1)
 
 
-@pytest.mark.parametrize(("names", "reference"), [("softplus,relu", "relu"), ("gelu,elu", "gelu")])
+@pytest.mark.parametrize(
+    ("names", "reference"),
+    [
+        ("softplus,relu", "relu"),
+        ("gelu,elu", "gelu"),
+        ("softplus,relu:init=he", "relu:init=he"),
+        ("softplus,relu:init=he,relu", "relu"),
+    ],
+)
 def test_relu_is_the_reference_else_the_first(names, reference, settings):
     assert settings(activations=tuple(activations.parse_list(names))).reference == reference
 

@@ -37,8 +37,8 @@ class Settings:
     @property
     def reference(self) -> str:
         """The name of the activation that the others are compared with."""
-        names = [activation.name for activation in self.activations]
-        return "relu" if "relu" in names else names[0]
+        relu = [arm.name for arm in self.activations if arm.family == "relu"]
+        return min(relu, key=len) if relu else self.activations[0].name
 
     def tuning(self, arm: str) -> list[Trial]:
         """Return the trials that choose the learning rate: none where there is one to choose."""
@@ -64,6 +64,7 @@ def settings(
     problem: Problem,
     spellings: str,
     *,
+    inits: str = "default",
     seeds: int | None = None,
     rates: str | None = None,
     margin: float | None = None,
@@ -81,7 +82,7 @@ def settings(
         grid = _QUICK_RATES
     return Settings(
         problem=problem,
-        activations=tuple(activations.parse_list(spellings)),
+        activations=tuple(activations.parse_list(spellings, inits)),
         seeds=(_QUICK_SEEDS if quick else _SEEDS) if seeds is None else seeds,
         learning_rates=grid,
         margin=problem.metric.margin if margin is None else margin,

@@ -27,6 +27,7 @@ def run(problem: TorchProblem, trial: Trial) -> Outcome:
         model = problem.model(activation)
     optimizer = problem.optimizer(model.parameters(), trial.learning_rate)
     path = UpdatePath(model) if trial.measured else None
+    after_step = activation.begin(model, problem.steps)
     watch = _Watch(problem, model, examples, validation)
     diverged_at = None
     for step, batch in enumerate(_batches(problem, train, trial.seed), start=1):
@@ -39,10 +40,13 @@ def run(problem: TorchProblem, trial: Trial) -> Outcome:
         if path:
             path.follow()
         optimizer.step()
+        after_step()
         if step % problem.look_every == 0:
             watch.look(step)
 
-    model.load_state_dict(watch.best_state)
+    if not activation.anneals:
+        model.load_state_dict(watch.best_state)
+    model = activation.finish(model)
     everything = torch.arange(len(train) + len(validation) + len(test))
     return Outcome(
         validation=watch.best,

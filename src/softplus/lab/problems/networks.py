@@ -141,7 +141,10 @@ class Network(TorchProblem):
         for _ in range(self.depth):
             layers += [nn.Linear(inputs, self.width), activation.build()]
             inputs = self.width
-        return nn.Sequential(*layers, nn.Linear(inputs, self.data.outputs), self.data.head())
+        layers += [nn.Linear(inputs, self.data.outputs), self.data.head()]
+        model = nn.Sequential(*layers)
+        activation.initialise(model)
+        return model
 
     def losses(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example."""

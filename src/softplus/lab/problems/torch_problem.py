@@ -49,7 +49,7 @@ class TorchProblem(Problem):
 
     @abstractmethod
     def model(self, activation: Activation) -> nn.Module:
-        """Return a new model with this activation, drawn from torch's global generator."""
+        """Return a new model of this arm, initialised, drawn from torch's global generator."""
 
     def losses(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor | None:
         """Return the loss of each example, None where there is only a loss of the batch.
