@@ -7,9 +7,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+# Where a command's `ctx.meta` has the command line of the user's that follows `--`.
+COMMAND = "softplus.cli.command"
+
 
 class Command(TyperCommand):
-    """A command of which what follows `--` is a command line of the user's, in `ctx.meta`."""
+    """A command that may be followed by `--` and a command line of the user's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Set aside what follows `--`, options included."""
@@ -19,50 +22,96 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-COMMAND = "softplus.cli.command"
+_Task = Annotated[
+    str | None,
+    typer.Argument(
+        help="digits, diabetes or sdf; a table (.csv, .parquet, .npz); or a Python file that "
+        "defines model() and data().",
+        show_default=False,
+    ),
+]
+_Activations = Annotated[
+    str,
+    typer.Option(
+        "--activations",
+        help="Comma-separated; parameters as softplus:beta=5. Known: relu, softplus, "
+        "shifted_softplus, centred_softplus, annealed_softplus, gelu, silu, elu, leaky_relu, mish, "
+        "squareplus, relu2.",
+    ),
+]
+_Init = Annotated[
+    str,
+    typer.Option(
+        help="How weights start: default, he or looks_linear; one for all activations, or one for "
+        "each, comma-separated."
+    ),
+]
+_Target = Annotated[str | None, typer.Option(help="Of a table: the column to predict.")]
+_Group = Annotated[str | None, typer.Option(help="Of a table: a column whose groups stay whole.")]
+_Time = Annotated[
+    str | None, typer.Option(help="Of a table: the column by which the test is the latest rows.")
+]
+_Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a table: classification or regression. [default: what the target looks like]"
+    ),
+]
+_Categorical = Annotated[
+    str | None,
+    typer.Option(help="Of a table: columns of numbers that name categories, comma-separated."),
+]
+_Ignored = Annotated[
+    str | None, typer.Option("--ignore", help="Of a table: columns to leave out, comma-separated.")
+]
+_Depth = Annotated[int | None, typer.Option(help="Hidden layers. [default: the task's]")]
+_Width = Annotated[int | None, typer.Option(help="Units a hidden layer. [default: the task's]")]
+_Epochs = Annotated[int | None, typer.Option(help="[default: the task's]")]
+_Seeds = Annotated[
+    int | None, typer.Option(help="Runs of each activation, each on a split of its own.")
+]
+_Rates = Annotated[
+    str | None,
+    typer.Option(
+        "--lr",
+        help="Learning rates to choose from, comma-separated; a single one is taken as it is. "
+        "[default: the task's]",
+    ),
+]
+_Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="The largest difference in the test metric that does not matter to you. "
+        "[default: the task's]"
+    ),
+]
+_Jobs = Annotated[int | None, typer.Option(help="Processes. [default: one a core]")]
+_Out = Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")]
+_Quick = Annotated[
+    bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
+]
 
 
 def compare(  # noqa: PLR0917  # on the command line every one of them has a name
     ctx: typer.Context,
-    task: Annotated[str | None, typer.Argument(help="digits or diabetes.")] = None,
-    names: Annotated[
-        str,
-        typer.Option(
-            "--activations",
-            help="Comma-separated; parameters as softplus:beta=5. Known: relu, softplus, "
-            "shifted_softplus, gelu, silu, elu, leaky_relu.",
-        ),
-    ] = "relu,softplus",
-    depth: Annotated[int | None, typer.Option(help="Hidden layers. [default: the task's]")] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Units a hidden layer. [default: the task's]")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="[default: the task's]")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Runs of each activation, each on a split of its own.")
-    ] = None,
-    rates: Annotated[
-        str | None,
-        typer.Option(
-            "--lr",
-            help="Learning rates to choose from, comma-separated; a single one is taken as it is. "
-            "[default: the task's]",
-        ),
-    ] = None,
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            help="The largest difference in the test metric that does not matter to you. "
-            "[default: the task's]"
-        ),
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes. [default: one a core]")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")] = Path(
-        "softplus-report"
-    ),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
-    ] = False,
+    task: _Task = None,
+    names: _Activations = "relu,softplus",
+    init: _Init = "default",
+    target: _Target = None,
+    group: _Group = None,
+    time: _Time = None,
+    kind: _Kind = None,
+    categorical: _Categorical = None,
+    ignored: _Ignored = None,
+    depth: _Depth = None,
+    width: _Width = None,
+    epochs: _Epochs = None,
+    seeds: _Seeds = None,
+    rates: _Rates = None,
+    margin: _Margin = None,
+    jobs: _Jobs = None,
+    out: _Out = Path("softplus-report"),
+    quick: _Quick = False,
 ) -> None:
     """Train a task with each activation, measure everything, and say which serves it better.
 
@@ -76,21 +125,42 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     if COMMAND in ctx.meta:
         raise UsageError("a training command after -- cannot be compared yet")
     if task is None:
-        raise UsageError("compare needs a task: digits or diabetes")
-    if quick and epochs is None:
-        epochs = 5
-    problem = problems.load(task, depth=depth, width=width, epochs=epochs)
-    asked = settings.settings(problem, names, seeds=seeds, rates=rates, margin=margin, quick=quick)
+        raise UsageError(
+            "compare needs a task: digits, diabetes, sdf, a table, a Python file that defines "
+            "model() and data(), or -- and a training command"
+        )
+    problem = problems.load(
+        task,
+        target=target,
+        group=group,
+        time=time,
+        kind=kind,
+        categorical=_names(categorical),
+        ignored=_names(ignored),
+        depth=depth,
+        width=width,
+        epochs=5 if quick and epochs is None else epochs,
+    )
+    asked = settings.settings(
+        problem, names, inits=init, seeds=seeds, rates=rates, margin=margin, quick=quick
+    )
     jobs = os.cpu_count() or 1 if jobs is None else jobs
     if jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {jobs}")
     files.prepare_folder("--out", out)
     console = Console()
+    for line in [f"{problem.title}; {problem.training}", *problem.notes]:
+        terminal.say(line, console)
     results = _run(asked, out / "study.sqlite", jobs, console)
     paths = report.write(results, out)
     terminal.show_study(results, console)
     for path in paths:
         terminal.say(f"wrote {path}", console)
+
+
+def _names(spelling: str | None) -> list[str]:
+    """Return the names in a comma-separated list."""
+    return [name.strip() for name in spelling.split(",")] if spelling else []
 
 
 def _run(settings: Any, file: Path, jobs: int, console: Any) -> Any:

@@ -158,7 +158,7 @@ class SquaredReLU(nn.Module):
     """max(x, 0)² (So et al., Primer, 2021)."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return torch.relu(input) ** 2
+        return input.clamp_min(0).square()  # no call of relu, which a script's run replaces
 
 
 # Each with its default parameters.

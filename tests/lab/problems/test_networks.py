@@ -7,7 +7,7 @@ import torch
 
 from softplus.lab import problems
 from softplus.lab.errors import UsageError
-from softplus.lab.problems import networks
+from softplus.lab.problems import networks, scores
 
 
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
@@ -39,8 +39,8 @@ def test_the_diabetes_head_gives_a_positive_mean_and_scale_and_the_gaussian_like
     targets = torch.tensor([80.0, 150.0])
     mean, scale = outputs.unbind(dim=1)
     expected = -torch.distributions.Normal(mean, scale).log_prob(targets)
-    assert torch.allclose(networks.gaussian_nll(outputs, targets), expected)
-    stacked = networks.gaussian_nll(outputs.expand(3, 2, 2), targets.expand(3, 2))
+    assert torch.allclose(scores.gaussian_nll(outputs, targets), expected)
+    stacked = scores.gaussian_nll(outputs.expand(3, 2, 2), targets.expand(3, 2))
     assert torch.allclose(stacked, expected.expand(3, 2))
 
 

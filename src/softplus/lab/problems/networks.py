@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from softplus.lab import training
 from softplus.lab.activations import Activation
 from softplus.lab.errors import UsageError
+from softplus.lab.problems import scores
 from softplus.lab.problems.problem import Metric
 from softplus.lab.problems.torch_problem import Examples, Split, TorchProblem
 from softplus.lab.trials import Outcome, Trial
@@ -27,8 +28,9 @@ class Data:
     """Rows of numbers, and what is asked of a network on them.
 
     `losses` takes outputs and targets, (..., rows, outputs) and (..., rows), and gives the loss of
-    each row; `metric` gives one number. `standardise` brings
-    every column to mean 0 and variance 1 on the training rows.
+    each row; `metric` gives one number. `standardise` brings every column of the inputs to mean 0
+    and variance 1 on the training rows; `flags`, of 0 and 1, are left as they are. Inputs with
+    `missing` values have NaN there.
     """
 
     inputs: Tensor
@@ -38,9 +40,13 @@ class Data:
     losses: Callable[[Tensor, Tensor], Tensor]
     metric: Callable[[Tensor, Tensor], float]
     standardise: bool = True
+    flags: Tensor | None = None
+    missing: bool = False
 
     def __post_init__(self) -> None:
         for name, values in (("inputs", self.inputs), ("targets", self.targets)):
+            if self.missing and name == "inputs":
+                continue
             bad = ~torch.isfinite(values.double()).reshape(len(values), -1).all(dim=1)
             if bad.any():
                 raise UsageError(
@@ -49,11 +55,23 @@ class Data:
                 )
 
     def prepared(self, train: Tensor) -> Tensor:
-        """Return the inputs as the network sees them; constant columns become 0."""
-        if not self.standardise:
-            return self.inputs
-        scale, mean = torch.std_mean(self.inputs[train], dim=0, correction=0)
-        return (self.inputs - mean) / torch.where(scale > 0, scale, torch.inf)
+        """Return the inputs as the network sees them; constant columns become 0.
+
+        A missing value becomes the median of the training rows.
+        """
+        inputs = self.inputs
+        if self.missing:
+            medians = inputs[train].nanmedian(dim=0).values.nan_to_num()
+            inputs = torch.where(inputs.isnan(), medians, inputs)
+        if self.standardise:
+            scale, mean = torch.std_mean(inputs[train], dim=0, correction=0)
+            inputs = (inputs - mean) / torch.where(scale > 0, scale, torch.inf)
+        return inputs if self.flags is None else torch.cat([inputs, self.flags], dim=1)
+
+    @property
+    def columns(self) -> int:
+        """How many numbers a row is to the network."""
+        return self.inputs.shape[1] + (0 if self.flags is None else self.flags.shape[1])
 
     def hash(self) -> str:
         """Return a name of the numbers themselves."""
@@ -137,7 +155,7 @@ class Network(TorchProblem):
     def model(self, activation: Activation) -> nn.Sequential:
         """Return `depth` hidden layers of `width` units, and the data's last layer."""
         layers: list[nn.Module] = []
-        inputs = self.data.inputs.shape[1]
+        inputs = self.data.columns
         for _ in range(self.depth):
             layers += [nn.Linear(inputs, self.width), activation.build()]
             inputs = self.width
@@ -161,10 +179,6 @@ class Network(TorchProblem):
         return [training.run(self, trial) for trial in trials]
 
 
-def _accuracy(outputs: Tensor, targets: Tensor) -> float:
-    return float((outputs.argmax(dim=1) == targets).double().mean() * 100)
-
-
 @cache
 def _digits() -> Data:
     data = datasets.load_digits()
@@ -173,8 +187,8 @@ def _digits() -> Data:
         targets=torch.tensor(data.target),
         outputs=10,
         head=nn.Identity,
-        losses=cross_entropies,
-        metric=_accuracy,
+        losses=scores.cross_entropies,
+        metric=scores.accuracy,
         # A pixel that is almost never inked would become an outlier of thirty deviations.
         standardise=False,
     )
@@ -198,27 +212,6 @@ class PositiveMeanAndScale(nn.Module):
         return result
 
 
-def cross_entropies(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the cross-entropy, in nats, of each row of logits."""
-    losses = nn.functional.cross_entropy(
-        outputs.flatten(0, -2), targets.flatten(), reduction="none"
-    )
-    return losses.view(targets.shape)
-
-
-def gaussian_nll(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-likelihood, in nats, of each target under its N(mean, scale²)."""
-    mean, scale = outputs.unbind(dim=-1)
-    losses: Tensor = nn.functional.gaussian_nll_loss(
-        mean, targets, scale**2, full=True, reduction="none"
-    )
-    return losses
-
-
-def _mean_nll(outputs: Tensor, targets: Tensor) -> float:
-    return float(gaussian_nll(outputs.double(), targets.double()).mean())
-
-
 @cache
 def _diabetes() -> Data:
     data = datasets.load_diabetes(scaled=False)
@@ -227,8 +220,8 @@ def _diabetes() -> Data:
         targets=torch.tensor(data.target, dtype=torch.float32),
         outputs=2,
         head=lambda: PositiveMeanAndScale(unit=100.0),
-        losses=gaussian_nll,
-        metric=_mean_nll,
+        losses=scores.gaussian_nll,
+        metric=scores.mean_gaussian_nll,
     )
 
 
