@@ -5,20 +5,21 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 import torch
 
 from softplus import __version__
 from softplus.lab import bench
-from softplus.lab.measures import Measures
+from softplus.lab.measures import LayerMeasures, Measures
 from softplus.lab.problems import Problem
 from softplus.lab.results import Arm, Results
-from softplus.lab.trials import Outcome, Trial
+from softplus.lab.trials import Drift, Outcome, Trial
 from softplus.ops import cpu
 
 # Part of every trial's key: raise it when a change makes earlier outcomes incomparable.
-_FORMAT = 2
+_FORMAT = 3
 
 
 def of_results(results: Results) -> str:
@@ -86,9 +87,15 @@ def of_times(settings: bench.Settings, cases: Sequence[bench.Case], skipped: str
 
 
 def key(problem: Problem, trial: Trial) -> str:
-    """Return the identity of a trial's outcome, versions included."""
+    """Return the identity of a trial's outcome: its own, the problem's, and the versions."""
     software = {"torch": torch.__version__, "softplus": __version__, "format": _FORMAT}
-    return json.dumps({**problem.identity, **asdict(trial), **software}, sort_keys=True)
+    identity = json.dumps([problem.identity, asdict(trial), software], sort_keys=True)
+    return sha256(identity.encode()).hexdigest()
+
+
+def of_trial(trial: Trial) -> str:
+    """Return a trial as the study's file shows it to a reader."""
+    return json.dumps(asdict(trial))
 
 
 def of_outcome(outcome: Outcome) -> str:
@@ -99,11 +106,14 @@ def of_outcome(outcome: Outcome) -> str:
 def outcome(text: str) -> Outcome:
     """Return the outcome that `of_outcome` wrote."""
     read = json.loads(text)
-    measures = read.pop("measures", None)
-    if measures:
-        measures = Measures(**{**measures, "histogram": tuple(measures["histogram"])})
-    curve = tuple((step, metric) for step, metric in read.pop("curve"))
-    return Outcome(**read, curve=curve, measures=measures)
+    if measures := read["measures"]:
+        measures["histogram"] = tuple(measures["histogram"])
+        measures["layers"] = tuple(LayerMeasures(**layer) for layer in measures["layers"])
+        read["measures"] = Measures(**measures)
+    if read["drift"]:
+        read["drift"] = Drift(**read["drift"])
+    read["curve"] = tuple((step, metric) for step, metric in read["curve"])
+    return Outcome(**read)
 
 
 def _finite(value: Any) -> Any:

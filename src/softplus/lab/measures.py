@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from softplus.lab.activations import Activation
+from softplus.lab.activations import derivatives, sites
 
 # A unit is dead if its derivative stays below this on every example: one rule for every activation.
 DEAD_BELOW = 1e-3
@@ -16,6 +18,16 @@ DORMANT_AT = 0.025
 # The histogram of pre-activations: the range that plots show, values outside it in the end bins.
 HISTOGRAM_RANGE = (-10.0, 10.0)
 HISTOGRAM_BINS = 80
+
+
+@dataclass(frozen=True)
+class LayerMeasures:
+    """One hidden activation: how many units it has, and the shares that are told of all of them."""
+
+    units: int
+    dead: float
+    dormant: float
+    sparsity: float
 
 
 @dataclass(frozen=True)
@@ -39,47 +51,64 @@ class Measures:
     dormant: float
     sparsity: float
     histogram: tuple[float, ...]
+    layers: tuple[LayerMeasures, ...] = ()
     smoothness: float = math.nan
     first_layer_gradient: float = math.nan
 
 
-def pre_activations(model: nn.Module, activation: Activation, inputs: Tensor) -> list[Tensor]:
-    """Return what enters each hidden activation, examples by units, for the given inputs."""
-    kind = type(activation.build())
-    entering = []
-    x = inputs
-    with torch.no_grad():
-        # The last is the head, no hidden activation.
-        for layer in list(model.children())[:-1]:
-            if type(layer) is kind:
-                entering.append(x)
-            x = layer(x)
-    return entering
+def entering(model: nn.Module, inputs: Any) -> list[tuple[nn.Module, Tensor]]:
+    """Return each activation of the arm with what enters it, examples by units.
+
+    An image counts as as many examples as it has places, and its channels are the units.
+    """
+    found: list[tuple[nn.Module, Tensor]] = []
+
+    def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        z = arguments[0].detach()
+        z = z.movedim(1, -1) if z.dim() > 3 else z
+        found.append((module, z.flatten(0, -2).clone()))  # a module in place overwrites it
+
+    hooks = [site.register_forward_pre_hook(note) for site in sites(model).values()]
+    try:
+        with torch.no_grad():
+            model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
 
 
-def measure(
-    model: nn.Module, activation: Activation, inputs: Tensor, path: "UpdatePath | None" = None
-) -> Measures:
-    """Measure the hidden activations over a whole data set, and how the training went."""
-    entering = pre_activations(model, activation, inputs)
-    module = activation.build()
-    slopes = [activation.derivative(z).abs() for z in entering]
+def measure(model: nn.Module, inputs: Any) -> Measures | None:
+    """Measure the activations of the arm over a whole data set; None where none is a module."""
+    found = entering(model, inputs)
+    if not found:
+        return None
+    before = [z for _, z in found]
+    slopes = [derivatives(module, z, orders=1)[1].abs() for module, z in found]
     with torch.no_grad():
-        leaving = [module(z) for z in entering]
-    dead = torch.cat([(slope < DEAD_BELOW).all(dim=0) for slope in slopes])
-    dormant = torch.cat([_dormant(h) for h in leaving])
-    z, h, slope = (torch.cat([part.flatten() for part in of]) for of in (entering, leaving, slopes))
+        after = [module(z) for module, z in found]
+    layers = tuple(
+        LayerMeasures(
+            units=z.shape[1],
+            dead=_share((slope < DEAD_BELOW).all(dim=0)),
+            dormant=_share(_dormant(h)),
+            sparsity=_share(h == 0),
+        )
+        for z, h, slope in zip(before, after, slopes, strict=True)
+    )
+    units = sum(layer.units for layer in layers)
+    z, slope = (torch.cat([part.flatten() for part in of]) for of in (before, slopes))
     histogram = torch.histc(z.clamp(*HISTOGRAM_RANGE), HISTOGRAM_BINS, *HISTOGRAM_RANGE)
     return Measures(
-        *_side(entering, leaving, sign=-1),
-        *_side(entering, leaving, sign=1),
+        *_side(before, after, sign=-1),
+        *_side(before, after, sign=1),
         smallest_gradient=float(slope.min()),
         underflow=_share(slope < torch.finfo(slope.dtype).tiny),
-        dead=_share(dead),
-        dormant=_share(dormant),
-        sparsity=_share(h == 0),
+        dead=sum(layer.dead * layer.units for layer in layers) / units,
+        dormant=sum(layer.dormant * layer.units for layer in layers) / units,
+        sparsity=_share(torch.cat([h.flatten() for h in after]) == 0),
         histogram=tuple((histogram / z.numel()).tolist()),
-        **(path.summary() if path else {}),
+        layers=layers,
     )
 
 
@@ -120,26 +149,29 @@ def _share(mask: Tensor) -> float:
 
 
 class UpdatePath:
-    """Follows the gradients through a training: how alike successive ones are, how large."""
+    """Follows the gradients of networks in training: how alike successive ones are, how large.
 
-    def __init__(self, model: nn.Module) -> None:
-        self._parameters = list(model.parameters())
+    `first_layer` is how many numbers the gradient of the first parameter has: it stands in front.
+    """
+
+    def __init__(self, first_layer: int) -> None:
+        self._count = first_layer
         self._previous: Tensor | None = None
         self._cosines: list[Tensor] = []
         self._first_layer: list[Tensor] = []
 
-    def follow(self) -> None:
-        """Take in the gradients of one step, after backward."""
-        gradients = [parameter.grad for parameter in self._parameters]
-        gradient = torch.cat([g.flatten() for g in gradients if g is not None])
+    def follow(self, gradients: Tensor) -> None:
+        """Take in the gradients of one step, a row for each network."""
         if self._previous is not None:
-            self._cosines.append(torch.cosine_similarity(gradient, self._previous, dim=0))
-        self._previous = gradient
-        self._first_layer.append(gradient[: self._parameters[0].numel()].norm())
+            self._cosines.append(torch.cosine_similarity(gradients, self._previous, dim=1))
+        self._previous = gradients.clone()
+        self._first_layer.append(gradients[:, : self._count].norm(dim=1))
 
-    def summary(self) -> dict[str, float]:
-        """Return the mean cosine of successive gradients and the first layer's median norm."""
+    def summary(self, row: int, steps: int) -> dict[str, float]:
+        """Return the mean cosine and the first layer's median norm over a network's first steps."""
+        cosines = [float(cosine[row]) for cosine in self._cosines[: max(0, steps - 1)]]
+        norms = [float(norm[row]) for norm in self._first_layer[:steps]]
         return {
-            "smoothness": float(torch.stack(self._cosines).mean()) if self._cosines else 0.0,
-            "first_layer_gradient": float(torch.stack(self._first_layer).median()),
+            "smoothness": fmean(cosines) if cosines else 0.0,
+            "first_layer_gradient": median(norms) if norms else math.nan,
         }

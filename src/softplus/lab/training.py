@@ -1,91 +1,310 @@
-"""Training: one model, trained once as a trial says, watched on the validation split."""
+"""Training: the trials of an arm side by side where their networks allow it, else one by one."""
 
-import copy
-from collections.abc import Iterator
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from softplus.lab import activations
-from softplus.lab.measures import UpdatePath, measure
-from softplus.lab.problems.torch_problem import Examples, TorchProblem
-from softplus.lab.trials import Outcome, Trial
+from softplus.lab import activations, stacking
+from softplus.lab.activations import Activation
+from softplus.lab.errors import UsageError
+from softplus.lab.measures import Measures, UpdatePath, measure
+from softplus.lab.problems.torch_problem import Examples, Split, TorchProblem
+from softplus.lab.stacking import Alone, Stack
+from softplus.lab.trials import Drift, Outcome, Trial
+
+# A median needs six values for a 95% interval, so so many seeds of an arm are trained twice.
+_TWINS = 6
+# PyTorch's vector loops take up to 32 numbers at a time, and compute the rest of a tensor another
+# way, with other bits. Where a batch is no multiple of that, spare networks stand at the end.
+_VECTOR = 32
+# Steps whose examples are gathered at once: a gather of one step costs as much as of sixteen.
+_GATHERED = 16
 
 
-def run(problem: TorchProblem, trial: Trial) -> Outcome:
-    """Train as the trial says and return what came out.
+@dataclass
+class _Run:
+    """One network in training: where it comes from, and what was seen of it so far."""
+
+    trial: Trial
+    split: Split
+    examples: Examples
+    model: nn.Module
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    best: float = math.nan
+    steps_to_goal: int | None = None
+    diverged_at: int | None = None
+    measures: Measures | None = None
+    path: dict[str, float] = field(default_factory=dict)
+    last_weights: Tensor | None = None
+    last_outputs: Tensor | None = None
+    test: float = math.nan
+    seconds: float = 0.0
+
+
+def run(problem: TorchProblem, trials: Sequence[Trial]) -> list[Outcome]:
+    """Train as the trials say and return what came out, in their order.
 
     The state judged is the one with the best validation metric; its test metric is the result.
-    A loss that is no longer finite ends the training, and the best state before it counts.
+    From a loss on that is no longer finite nothing counts. A trial's outcome depends on nothing
+    but the trial: not on the others that are given, nor on their order.
     """
-    activation = activations.parse(trial.arm)
-    train, validation, test = problem.split(trial.seed)
-    examples = problem.examples(train)
+    outcomes: dict[Trial, Outcome] = {}
+    for arm in dict.fromkeys(trial.arm for trial in trials):
+        group = [trial for trial in trials if trial.arm == arm]
+        outcomes |= zip(group, _outcomes(problem, group), strict=True)
+    return [outcomes[trial] for trial in trials]
 
+
+def _outcomes(problem: TorchProblem, trials: list[Trial]) -> list[Outcome]:
+    """Train the trials of one arm; what raises is an outcome of the trial that raised."""
+    try:
+        return _train(problem, trials)
+    except UsageError:
+        raise
+    except Exception:  # noqa: BLE001  # the model, the loss and the metric may be the user's
+        if len(trials) == 1:
+            return [Outcome(failure=traceback.format_exc().strip())]
+        return [outcome for trial in trials for outcome in _outcomes(problem, [trial])]
+
+
+def _train(problem: TorchProblem, trials: list[Trial]) -> list[Outcome]:
+    activation = activations.parse(trials[0].arm)
+    # Rows of one learning rate stand together: they are one parameter of the optimizer.
+    ordered = sorted(trials, key=lambda trial: trial.learning_rate or 0.0)
+    runs = {trial: _start(problem, activation, trial) for trial in ordered}
+    twins = {trial: _twin(problem, activation, trial) for trial in ordered if _has_twin(trial)}
+    seats = [run for trial in ordered for run in (runs[trial], twins.get(trial)) if run]
+    if stack := _stack(problem, activation, seats):
+        _train_together(problem, activation, stack, seats)
+    else:
+        for seat in seats:
+            _train_alone(problem, activation, seat)
+    return [_outcome(runs[trial], twins.get(trial)) for trial in trials]
+
+
+def _start(problem: TorchProblem, activation: Activation, trial: Trial) -> _Run:
+    split = problem.split(trial.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         model = problem.model(activation)
-    optimizer = problem.optimizer(model.parameters(), trial.learning_rate)
-    path = UpdatePath(model) if trial.measured else None
-    after_step = activation.begin(model, problem.steps)
-    watch = _Watch(problem, model, examples, validation)
-    diverged_at = None
-    for step, batch in enumerate(_batches(problem, train, trial.seed), start=1):
-        loss = problem.loss(model, *examples.batch(batch))
-        if not torch.isfinite(loss):
-            diverged_at = step
-            break
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        if path:
-            path.follow()
-        optimizer.step()
-        after_step()
-        if step % problem.look_every == 0:
-            watch.look(step)
+    return _Run(trial, split, problem.examples(split.train), model)
 
+
+def _has_twin(trial: Trial) -> bool:
+    return trial.measured and trial.seed < _TWINS
+
+
+def _twin(problem: TorchProblem, activation: Activation, trial: Trial) -> _Run:
+    """Return the same start, but for the last bit of the last matrix's largest weight."""
+    twin = _start(problem, activation, trial)
+    weight = [parameter for parameter in twin.model.parameters() if parameter.dim() > 1][-1]
+    with torch.no_grad():
+        place = torch.unravel_index(weight.abs().argmax(), weight.shape)
+        weight[place] = torch.nextafter(weight[place], torch.full_like(weight[place], math.inf))
+    return twin
+
+
+def _stack(problem: TorchProblem, activation: Activation, seats: list[_Run]) -> Stack | None:
+    """Return the networks of the seats as one, with spare ones behind them, if they allow it."""
+    first = seats[0]
+    own_optimizer = type(problem).optimizer is not TorchProblem.optimizer
+    if own_optimizer or not stacking.can_stack(first.model):
+        return None
+    inputs, targets = first.examples.batch(first.split.train[: _size(problem, first)])
+    before = torch.get_rng_state()
+    losses = problem.losses(first.model, inputs, targets)
+    drew = not torch.equal(before, torch.get_rng_state())
+    if losses is None or drew:
+        return None
+    spare = 0 if len(losses) % _VECTOR == 0 else math.ceil(_VECTOR / len(losses))
+    models = [seat.model for seat in seats]
+    for _ in range(max(spare, 2 - len(seats))):
+        models.append(_start(problem, activation, seats[-1].trial).model)
+    stack = Stack(models)
+    return stack if stacking.agrees(stack, inputs) else None
+
+
+def _train_together(
+    problem: TorchProblem, activation: Activation, stack: Stack, seats: list[_Run]
+) -> None:
+    filled = seats + [seats[-1]] * (len(stack.models) - len(seats))
+    size = _size(problem, seats[0])
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for orders in zip(*(_orders(problem, run) for run in filled), strict=True):
+            for rows in zip(*(order.split(size * _GATHERED) for order in orders), strict=True):
+                pairs = [run.examples.batch(few) for run, few in zip(filled, rows, strict=True)]
+                inputs, targets = (torch.stack(of) for of in zip(*pairs, strict=True))
+                yield from zip(inputs.split(size, dim=1), targets.split(size, dim=1), strict=True)
+
+    def losses(inputs: Tensor, targets: Tensor) -> Tensor:
+        of_examples = problem.losses(stack, inputs, targets)
+        assert of_examples is not None  # noqa: S101  # _stack has looked
+        return of_examples.mean(dim=1)
+
+    rates = [run.trial.learning_rate for run in filled]
+    different = list(dict.fromkeys(rates))
+    blocks = stack.blocks([rates.count(rate) for rate in different])
+    optimizers = [problem.optimizer([b], rate) for b, rate in zip(blocks, different, strict=True)]
+    _follow(problem, activation, stack, seats, _Steps(batches(), losses, optimizers))
+
+
+def _train_alone(problem: TorchProblem, activation: Activation, seat: _Run) -> None:
+    size = _size(problem, seat)
+    batches = (
+        seat.examples.batch(rows) for order in _orders(problem, seat) for rows in order.split(size)
+    )
+    optimizer = problem.optimizer(seat.model.parameters(), seat.trial.learning_rate)
+    steps = _Steps(
+        batches, lambda *batch: problem.loss(seat.model, *batch).reshape(1), [optimizer]
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seat.trial.seed)  # for what draws while it trains, as dropout does
+        _follow(problem, activation, Alone(seat.model), [seat], steps)
+
+
+def _size(problem: TorchProblem, run: _Run) -> int:
+    return min(problem.batch_size, len(run.split.train))
+
+
+def _orders(problem: TorchProblem, run: _Run) -> Iterator[Tensor]:
+    """Yield the rows of each epoch in a new order; what fills no batch sits out."""
+    generator = torch.Generator().manual_seed(run.trial.seed)
+    train, size = run.split.train, _size(problem, run)
+    for _ in range(problem.epochs):
+        yield train[torch.randperm(len(train), generator=generator)][: len(train) // size * size]
+
+
+class _Steps(NamedTuple):
+    """What a training goes through: batches, the loss that each network has on one, optimizers."""
+
+    batches: Iterator[tuple[Any, Any]]
+    losses: Callable[[Any, Any], Tensor]
+    optimizers: list[torch.optim.Optimizer]
+
+
+def _follow(
+    problem: TorchProblem,
+    activation: Activation,
+    networks: Stack | Alone,
+    runs: list[_Run],
+    steps: _Steps,
+) -> None:
+    """Train networks, of which the first are those of the runs, and judge each in the end."""
+    start = time.thread_time()
+    after_step = activation.begin(networks.module, problem.steps)
+    first_layer = next(runs[0].model.parameters()).numel()
+    path = UpdatePath(first_layer) if runs[0].trial.measured else None
+    _look(problem, networks, runs, 0)
+    losses: list[Tensor] = []
+    for step, (inputs, targets) in enumerate(steps.batches, start=1):
+        loss = steps.losses(inputs, targets)
+        networks.backward(loss.sum())
+        if path:
+            path.follow(networks.gradients)
+        for optimizer in steps.optimizers:
+            optimizer.step()
+        after_step()
+        losses.append(loss.detach())
+        if step % problem.look_every == 0 or step == problem.steps:
+            _note_divergence(runs, torch.stack(losses), step)
+            losses.clear()
+            _look(problem, networks, runs, step)
+            if all(run.diverged_at for run in runs):
+                break
+    for row, run in enumerate(runs):
+        _judge(problem, activation, networks, row, run)
+        if path:
+            followed = run.diverged_at - 1 if run.diverged_at else problem.steps
+            run.path = path.summary(row, followed)
+    seconds = (time.thread_time() - start) / len(runs)
+    for run in runs:
+        run.seconds = seconds
+
+
+def _note_divergence(runs: list[_Run], losses: Tensor, step: int) -> None:
+    """Note the first step at which a loss, steps by networks, is no longer finite."""
+    bad = ~torch.isfinite(losses)
+    if bad.any():
+        for row, run in enumerate(runs):
+            if run.diverged_at is None and bad[:, row].any():
+                run.diverged_at = step - len(losses) + 1 + int(bad[:, row].int().argmax())
+
+
+def _look(problem: TorchProblem, networks: Stack | Alone, runs: list[_Run], step: int) -> None:
+    """Take the metric of every network that has not diverged, and keep those at their best."""
+    judged = problem.metric
+    for row, run in enumerate(runs):
+        if run.diverged_at:
+            continue
+        metric = _score(problem, run.model, run, run.split.validation)
+        run.curve.append((step, metric))
+        if run.steps_to_goal is None and judged.goal is not None:
+            reached = math.isfinite(metric) and not judged.better(judged.goal, metric)
+            run.steps_to_goal = step if reached else None
+        if step == 0 or math.isnan(run.best) or judged.better(metric, run.best):
+            run.best = metric
+            networks.keep(row)
+
+
+def _score(problem: TorchProblem, model: nn.Module, run: _Run, rows: Tensor) -> float:
+    model.eval()
+    metric = problem.score(model, run.examples, rows)
+    model.train()
+    return metric
+
+
+def _judge(
+    problem: TorchProblem, activation: Activation, networks: Stack | Alone, row: int, run: _Run
+) -> None:
+    """Take what counts of a trained network: of the best state, or of the last of an annealed."""
+    if _has_twin(run.trial):
+        run.last_weights = torch.cat([p.detach().flatten() for p in run.model.parameters()])
+        run.last_outputs = _outputs(run.model, run)
     if not activation.anneals:
-        model.load_state_dict(watch.best_state)
-    model = activation.finish(model)
-    everything = torch.arange(len(train) + len(validation) + len(test))
+        networks.restore(row)
+    model = activation.finish(run.model)
+    if activation.anneals:
+        run.best = _score(problem, model, run, run.split.validation)
+    run.test = _score(problem, model, run, run.split.test)
+    if run.trial.measured:
+        run.measures = measure(model.eval(), run.examples.batch(torch.cat(run.split))[0])
+
+
+def _outputs(model: nn.Module, run: _Run) -> Tensor | None:
+    with torch.no_grad():
+        outputs = model.eval()(run.examples.batch(run.split.test)[0])
+    return outputs if isinstance(outputs, Tensor) else None
+
+
+def _outcome(run: _Run, twin: _Run | None) -> Outcome:
     return Outcome(
-        validation=watch.best,
-        test=problem.score(model, examples, test),
-        steps_to_goal=watch.steps_to_goal,
-        diverged_at=diverged_at,
-        curve=tuple(watch.curve),
-        measures=measure(model, activation, examples.batch(everything)[0], path) if path else None,
+        validation=run.best,
+        test=run.test,
+        steps_to_goal=run.steps_to_goal,
+        diverged_at=run.diverged_at,
+        curve=tuple(run.curve),
+        measures=replace(run.measures, **run.path) if run.measures else None,
+        drift=_drift(run, twin) if twin else None,
+        seconds=run.seconds + (twin.seconds if twin else 0.0),
     )
 
 
-class _Watch:
-    """Looks at the validation split during a training and keeps the best state."""
-
-    best: float
-    best_state: dict[str, Tensor]
-
-    def __init__(
-        self, problem: TorchProblem, model: nn.Module, examples: Examples, rows: Tensor
-    ) -> None:
-        self._problem, self._model = problem, model
-        self._examples, self._rows = examples, rows
-        self.curve: list[tuple[int, float]] = []
-        self.steps_to_goal: int | None = None
-        self.look(0)
-
-    def look(self, step: int) -> None:
-        """Take the metric after so many steps."""
-        metric = self._problem.score(self._model, self._examples, self._rows)
-        judged = self._problem.metric
-        self.curve.append((step, metric))
-        if self.steps_to_goal is None and judged.goal is not None:
-            self.steps_to_goal = None if judged.better(judged.goal, metric) else step
-        if step == 0 or judged.better(metric, self.best):
-            self.best, self.best_state = metric, copy.deepcopy(self._model.state_dict())
+def _drift(run: _Run, twin: _Run) -> Drift:
+    return Drift(
+        weight=_largest_difference(run.last_weights, twin.last_weights),
+        output=_largest_difference(run.last_outputs, twin.last_outputs),
+        test=abs(run.test - twin.test),
+    )
 
 
-def _batches(problem: TorchProblem, train: Tensor, seed: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(problem.epochs):
-        order = train[torch.randperm(len(train), generator=generator)]
-        yield from torch.split(order, problem.batch_size)
+def _largest_difference(one: Tensor | None, other: Tensor | None) -> float:
+    if one is None or other is None:
+        return math.nan
+    return float((one.double() - other.double()).abs().max())

@@ -176,7 +176,7 @@ class Network(TorchProblem):
 
     def run(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Train every trial."""
-        return [training.run(self, trial) for trial in trials]
+        return training.run(self, trials)
 
 
 @cache

@@ -1,7 +1,7 @@
 """A problem whose trials train a PyTorch model in this process: data, model, loss, score."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from softplus.lab.activations import Activation
 from softplus.lab.problems.problem import Problem
+from softplus.lab.trials import Trial
 
 _LOOKS = 200
 
@@ -72,12 +73,19 @@ class TorchProblem(Problem):
         self, parameters: Iterable[nn.Parameter], rate: float | None
     ) -> torch.optim.Optimizer:
         """Return the optimizer of a training; a rate of None is its own."""
-        return torch.optim.Adam(parameters, lr=1e-3 if rate is None else rate)
+        return torch.optim.Adam(parameters, lr=1e-3 if rate is None else rate, fused=True)
 
     @property
     def steps(self) -> int:
-        """How many steps a training takes."""
-        return self.epochs * -(-self.parts["train"] // self.batch_size)
+        """How many steps a training takes; the rows that fill no batch sit out an epoch."""
+        return self.epochs * max(1, self.parts["train"] // self.batch_size)
+
+    def batches(self, trials: Sequence[Trial]) -> list[list[Trial]]:
+        """Return the trials arm by arm: their networks may train as one."""
+        groups: dict[tuple[str, bool], list[Trial]] = {}
+        for trial in trials:
+            groups.setdefault((trial.arm, trial.measured), []).append(trial)
+        return list(groups.values())
 
     @property
     def look_every(self) -> int:
