@@ -1,9 +1,4 @@
-"""Intervals, tests and the one rule by which a comparison is decided.
-
-Runs that share a finite data set have overlapping training sets, so their results are correlated
-and a plain t interval is too narrow. Nadeau and Bengio (Inference for the Generalization Error,
-Machine Learning 52, 2003) widen its variance from s²/n to s²·(1/n + n_test/n_train).
-"""
+"""Intervals over the seeds of a study, Holm's method, and the permutation test."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,185 +6,97 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-_LEVEL = 0.05
-_MOST_SEEDS = 1000
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95% interval; NaN bounds where there is too little to say."""
+    """An estimate with its interval, 95% if nothing else is said; NaN bounds where it has none."""
 
     center: float
     low: float
     high: float
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a comparison of an arm with its reference came to.
-
-    Differences are arm minus reference, in the metric's unit. `winner` is the name of the arm or
-    of the reference, "equivalent" or "cannot tell"; where it cannot tell, `seeds_needed` is about
-    how many seeds would decide at the present spread, None if no number would.
-    """
-
-    arm: str
-    reference: str
-    difference: Interval
-    p: float
-    p_holm: float
-    p_equivalence_holm: float
-    p_sign_flip: float
-    winner: str
-    seeds_needed: int | None
-
-
-def _standard_error(values: np.ndarray, test_ratio: float) -> float:
-    return float(values.std(ddof=1) * np.sqrt(1 / len(values) + test_ratio))
-
-
-def mean_interval(values: Sequence[float], test_ratio: float) -> Interval:
-    """Return the mean with its Nadeau-Bengio corrected t interval.
-
-    Args:
-        values: One value a seed.
-        test_ratio: Size of the test set over size of the training set.
-    """
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean with its t interval, one value a seed: an answer on these rows."""
     sample = np.asarray(values, dtype=float)
-    mean = float(sample.mean())
+    mean = float(sample.mean()) if len(sample) else np.nan
     if len(sample) < 2:
         return Interval(mean, np.nan, np.nan)
-    error = _standard_error(sample, test_ratio)
-    half = float(stats.t.ppf(1 - _LEVEL / 2, len(sample) - 1)) * error
+    error = float(sample.std(ddof=1)) / np.sqrt(len(sample))
+    half = float(stats.t.ppf(1 - LEVEL / 2, len(sample) - 1)) * error
     return Interval(mean, mean - half, mean + half)
 
 
-def median_interval(values: Sequence[float]) -> Interval:
-    """Return the median with its distribution-free 95% interval; values may be infinite.
+def share_interval(values: Sequence[float], units: int) -> Interval:
+    """Return the mean of shares with its interval, which has width where all are 0, or all 1.
 
-    The bounds are order statistics, which five values or fewer do not have at this level.
+    >>> share_interval([0.0, 0.0], units=192)
+    Interval(center=0.0, low=0.0, high=0.009560...)
+
+    Args:
+        values: One share a seed.
+        units: Of how many things each is the share. Where every one of them is on the same side,
+            the bound is that of Clopper and Pearson, which takes them for independent.
+    """
+    interval = mean_interval(values)
+    if len(values) and len(set(values)) == 1 and values[0] in (0.0, 1.0):
+        unseen = 1 - (LEVEL / 2) ** (1 / (units * len(values)))
+        low, high = (0.0, unseen) if values[0] == 0 else (1 - unseen, 1.0)
+        return Interval(interval.center, low, high)
+    return Interval(interval.center, *np.clip([interval.low, interval.high], 0, 1).tolist())
+
+
+def median_interval(values: Sequence[float], level: float = 1 - LEVEL) -> Interval:
+    """Return the median with its distribution-free interval; values may be infinite.
+
+    The bounds are order statistics, which five values or fewer do not have at 95%.
     """
     sample = np.sort(np.asarray(values, dtype=float))
-    median = float(np.quantile(sample, 0.5, method="closest_observation"))
-    rank = int(stats.binom.ppf(_LEVEL / 2, len(sample), 0.5))
+    if not len(sample):
+        return Interval(np.nan, np.nan, np.nan)
+    median = float(np.median(sample))
+    rank = int(stats.binom.ppf((1 - level) / 2, len(sample), 0.5))
     if rank == 0:
         return Interval(median, np.nan, np.nan)
     return Interval(median, float(sample[rank - 1]), float(sample[-rank]))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for their number (Holm 1979).
+def holm(p_values: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the p-values adjusted for their number (Holm 1979), and the level each is tested at.
 
     >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
+    [(0.03, 0.016...), (0.06, 0.025), (0.06, 0.025)]
+
+    An interval at 1 minus that level excludes 0 exactly where the adjusted p is below 5%.
     """
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return [float(value) for value in adjusted]
+    factors = np.arange(len(p), 0, -1)
+    stepped = np.maximum.accumulate(p[order] * factors)
+    # The first p that is not below its level ends the test, and all later ones share its level.
+    rejected = int(np.argmax(np.append(stepped >= LEVEL, [True])))
+    factors[rejected:] = len(p) - rejected
+    adjusted, levels = np.empty_like(p), np.empty_like(p)
+    adjusted[order], levels[order] = np.minimum(stepped, 1.0), LEVEL / factors
+    return list(zip(adjusted.tolist(), levels.tolist(), strict=True))
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
-    """Return the two-sided p of the sign-flip test of mean 0: exact to 15 values, then sampled."""
-    if len(differences) < 2:
+def sign_flip_p(arm: Sequence[float], reference: Sequence[float], *, paired: bool) -> float:
+    """Return the two-sided p of the permutation test: exact where that takes 2^15 at most.
+
+    It exchanges arm and reference within the pairs, which flips the signs of the differences, or
+    shuffles all runs where they are not paired.
+    """
+    if min(len(arm), len(reference)) < 2:
         return 1.0
     result = stats.permutation_test(
-        (np.asarray(differences, dtype=float),),
-        lambda sample, axis: np.mean(sample, axis=axis),
-        permutation_type="samples",
+        (np.asarray(arm, dtype=float), np.asarray(reference, dtype=float)),
+        lambda x, y, axis: np.mean(x, axis=axis) - np.mean(y, axis=axis),
+        permutation_type="samples" if paired else "independent",
+        vectorized=True,
         n_resamples=2**15,
         rng=np.random.default_rng(0),
     )
     return float(result.pvalue)
-
-
-def decide(
-    arms: dict[str, Sequence[float]],
-    reference: str,
-    reference_values: Sequence[float],
-    *,
-    test_ratio: float,
-    margin: float,
-    higher_is_better: bool,
-) -> list[Verdict]:
-    """Return the verdict on every arm against the reference, by the one rule.
-
-    With the paired, corrected t interval of the difference, and Holm across the arms: an arm is
-    *equivalent* to the reference if the difference lies within ±margin (two one-sided tests at
-    2.5%, so the 95% interval lies inside); otherwise the better one *wins* if the difference is
-    not 0 at 5%; otherwise the comparison *cannot tell*.
-
-    Args:
-        arms: The final metric of each arm, one value a seed.
-        reference: The name of the reference.
-        reference_values: Its final metrics, on the same seeds in the same order.
-        test_ratio: Size of the test set over size of the training set.
-        margin: The largest difference that does not matter in practice, in the metric's unit.
-        higher_is_better: Whether a larger metric is the better one.
-    """
-    base = np.asarray(reference_values, dtype=float)
-    differences = {name: np.asarray(values, dtype=float) - base for name, values in arms.items()}
-    different = [_t_p(sample, test_ratio) for sample in differences.values()]
-    same = [_equivalence_p(sample, test_ratio, margin) for sample in differences.values()]
-    verdicts = []
-    for (name, sample), p, p_holm, p_same in zip(
-        differences.items(), different, holm(different), holm(same), strict=True
-    ):
-        better = name if (sample.mean() > 0) == higher_is_better else reference
-        winner = _winner(better, p_holm, p_same)
-        needed = _seeds_needed(sample, test_ratio, margin, len(arms))
-        verdicts.append(
-            Verdict(
-                arm=name,
-                reference=reference,
-                difference=mean_interval(list(sample), test_ratio),
-                p=p,
-                p_holm=p_holm,
-                p_equivalence_holm=p_same,
-                p_sign_flip=sign_flip_p(list(sample)),
-                winner=winner,
-                seeds_needed=needed if winner == "cannot tell" else None,
-            )
-        )
-    return verdicts
-
-
-def _winner(better: str, p: float, p_equivalence: float) -> str:
-    if p_equivalence < _LEVEL:
-        return "equivalent"
-    return better if p < _LEVEL else "cannot tell"
-
-
-def _t_p(differences: np.ndarray, test_ratio: float) -> float:
-    if len(differences) < 2:
-        return 1.0
-    error = _standard_error(differences, test_ratio)
-    if error == 0:
-        return 1.0 if differences[0] == 0 else 0.0
-    return float(2 * stats.t.sf(abs(differences.mean()) / error, len(differences) - 1))
-
-
-def _equivalence_p(differences: np.ndarray, test_ratio: float, margin: float) -> float:
-    """Return twice the larger p of the two one-sided tests against ±margin."""
-    if len(differences) < 2:
-        return 1.0
-    error = _standard_error(differences, test_ratio)
-    inside = margin - abs(differences.mean())
-    if error == 0:
-        return 0.0 if inside > 0 else 1.0
-    return float(min(1.0, 2 * stats.t.sf(inside / error, len(differences) - 1)))
-
-
-def _seeds_needed(
-    differences: np.ndarray, test_ratio: float, margin: float, arms: int
-) -> int | None:
-    """Return how many seeds make the interval exclude 0 or fit into the margin, if any do."""
-    if len(differences) < 2:
-        return None
-    mean, spread = abs(differences.mean()), differences.std(ddof=1)
-    seeds = np.arange(2, _MOST_SEEDS + 1)
-    half = stats.t.ppf(1 - _LEVEL / arms / 2, seeds - 1) * spread * np.sqrt(1 / seeds + test_ratio)
-    enough = seeds[half < max(mean, margin - mean)]
-    return int(enough[0]) if len(enough) else None
