@@ -82,7 +82,8 @@ def test_compare_prints_the_table_and_the_verdict_and_writes_the_files(tmp_path)
     result = softplus("compare", "digits", *SMALL, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Dead units" in result.stdout
-    assert "Verdict: On digits, " in result.stdout
+    assert "softplus against relu: " in result.stdout
+    assert "On these 1,797 rows" in " ".join(result.stdout.split())
     out = tmp_path / "softplus-report"
     assert {path.name for path in out.iterdir()} == {
         "report.html",
@@ -139,6 +140,23 @@ def test_bench_prints_ratios_and_writes_the_times_and_the_plot(monkeypatch, caps
     assert "roofline" in drawn
 
 
+def test_judge_says_who_wins_and_writes_the_json(tmp_path):
+    scores = tmp_path / "scores.csv"
+    runs = [f"{arm},{seed},{loss + seed / 10}" for seed in range(6) for arm, loss in ARMS.items()]
+    scores.write_text("\n".join(["arm,seed,score", *runs]))
+    options = ["--margin", "0.5", "--lower-is-better", "--test-ratio", "0.25"]
+    result = softplus("judge", scores, *options, "--json", tmp_path / "judged.json")
+    assert result.returncode == 0, result.stderr
+    assert "relu against gelu: gelu is better, on these rows and on others" in result.stdout
+    document = json.loads((tmp_path / "judged.json").read_text())
+    assert document["verdicts"][0]["these_rows"]["winner"] == "gelu"
+    result = softplus("judge", scores, "--reference", "relu")
+    assert "gelu against relu: relu is better on these rows; on others: unknown" in result.stdout
+
+
+ARMS = {"gelu": 1.0, "relu": 2.0}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -151,6 +169,9 @@ def test_bench_prints_ratios_and_writes_the_times_and_the_plot(monkeypatch, caps
         (["compare", "digits", "--lr", "fast"], ["--lr", "'fast'"]),
         (["compare", "digits", "--activations", "relu,softplus:beta=0"], ["beta", "'0'"]),
         (["compare", "digits", "--out", "/dev/null/x"], ["--out /dev/null/x cannot be written"]),
+        (["judge", "missing.csv"], ["missing.csv cannot be read as CSV", "No such file"]),
+        (["judge", __file__, "--margin", "-1"], ["margin must be a positive number, got -1"]),
+        (["judge", __file__, "--json", "/dev/null/x"], ["--json /dev/null/x cannot be written"]),
         (["table", "--plot", "functions.xyz"], ["--plot", "suffix", "svg"]),
         (["table", "--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
         (["bench", "--dtype", "float23"], ["unknown dtype 'float23'"]),

@@ -8,11 +8,11 @@ from unittest.mock import ANY
 import pytest
 import torch
 
-from softplus.lab import activations, as_json, bench
+from softplus.lab import activations, as_json, bench, judging, verdicts
 from softplus.lab.cost import Cost
 from softplus.lab.measures import Measures
 from softplus.lab.results import Arm, Results
-from softplus.lab.statistics import Interval, Verdict
+from softplus.lab.statistics import Interval
 from softplus.lab.trials import Outcome, Trial
 
 MEASURES = Measures(
@@ -122,13 +122,23 @@ DOCUMENT = {
         {
             "arm": "softplus:beta=5",
             "reference": "relu",
-            "difference": {"center": 1.0, "low": None, "high": None},
-            "p": 1.0,
-            "p_holm": 1.0,
-            "p_equivalence_holm": 1.0,
+            "paired": True,
+            "runs": [1, 1],
+            "failed": [0, 0],
+            "these_rows": {
+                "winner": "cannot tell",
+                "interval": {"center": 1.0, "low": None, "high": None},
+                "level": 0.95,
+                "p": 1.0,
+                "p_holm": 1.0,
+                "p_equivalence_holm": 1.0,
+                "smallest_difference": None,
+                "limit": None,
+                "seeds_needed": None,
+            },
+            "other_rows": None,
             "p_sign_flip": 1.0,
-            "winner": "cannot tell",
-            "seeds_needed": None,
+            "doubt": "one run has no spread, so at least two are needed",
         }
     ],
 }
@@ -143,8 +153,13 @@ def test_results_json_says_what_it_has_always_said(settings):
         cost=Cost(Interval(2.0, 1.5, 2.5), Interval(1.0, math.nan, math.nan), 1024),
         outcomes=(OUTCOME,),
     )
-    none = Interval(1.0, math.nan, math.nan)
-    verdict = Verdict("softplus:beta=5", "relu", none, 1.0, 1.0, 1.0, 1.0, "cannot tell", None)
+    (verdict,) = verdicts.decide(
+        {"relu": {0: 89.0}, "softplus:beta=5": {0: 90.0}},
+        "relu",
+        test_ratio=None,
+        margin=1.0,
+        higher_is_better=True,
+    )
     results = Results(
         created="2026-01-01T00:00:00+00:00",
         software={"softplus": "1"},
@@ -191,3 +206,15 @@ def test_the_times_of_bench():
             "compiled": {"ReLU": 2e-6},
         }
     ]
+
+
+def test_a_judgement():
+    judged = judging.judge({"relu": [1.0, 2.0], "softplus": [1.5, 2.4]}, test_ratio=0.25)
+    document = json.loads(as_json.of_judgement(judged))
+    assert {name: document[name] for name in ("reference", "test_ratio", "margin")} == {
+        "reference": "relu",
+        "test_ratio": 0.25,
+        "margin": None,
+    }
+    assert document["verdicts"][0]["other_rows"]["winner"] == "cannot tell"
+    assert document["notes"]

@@ -2,7 +2,7 @@
 
 import json
 
-from softplus.lab import report, summary
+from softplus.lab import report, summary, wording
 
 
 def test_the_report_is_three_files_and_the_page_needs_nothing_else(results, tmp_path):
@@ -19,8 +19,8 @@ def test_the_report_is_three_files_and_the_page_needs_nothing_else(results, tmp_
         assert outside not in page
     embedded = page.split('id="results">')[1].split("</script>")[0]
     assert json.loads(embedded.replace("<\\/", "</")) == json.loads(data)
-    sentence = summary.sentence(results)
-    assert sentence in text
+    for verdict in results.verdicts:
+        assert " ".join(wording.sentences(verdict, summary.subject(results))) in text
     assert "&lt; 0" in page  # texts are escaped, plots are not
     # Each line of a Markdown table has the same number of cells.
     widths = {

@@ -2,10 +2,7 @@
 
 from dataclasses import replace
 
-import pytest
-
 from softplus.lab import summary
-from softplus.lab.statistics import Interval
 
 
 def test_every_row_of_the_table_has_a_cell_for_every_arm(results):
@@ -34,28 +31,10 @@ def test_every_row_of_the_table_has_a_cell_for_every_arm(results):
         assert wanted in labels
 
 
-@pytest.mark.parametrize(
-    ("winner", "needed", "words"),
-    [
-        ("softplus", None, "softplus is better than relu (test accuracy +2 points"),
-        ("relu", None, "relu is better than softplus"),
-        ("equivalent", None, "softplus and relu are equivalent"),
-        ("cannot tell", 31, "about 31 seeds would be needed"),
-        ("cannot tell", None, "more data would"),
-    ],
-)
-def test_the_verdict_is_one_sentence(results, winner, needed, words):
-    verdict = replace(
-        results.verdicts[0],
-        difference=Interval(2.0, -1.0, 5.0),
-        winner=winner,
-        seeds_needed=needed,
-    )
-    sentence = summary.sentence(replace(results, verdicts=(verdict,)))
-    assert words in sentence
-    assert sentence.startswith("On digits, ")
-    assert sentence.count(". ") == 0
-    assert sentence.endswith(".")
+def test_the_subject_is_the_problems(results):
+    subject = summary.subject(results)
+    assert (subject.rows, subject.unit, subject.margin) == (1797, "points", 1.0)
+    assert subject.higher_is_better
 
 
 def test_notes_warn_of_the_grids_edge_of_divergence_and_of_few_seeds(results):
@@ -74,8 +53,12 @@ def test_notes_warn_of_the_grids_edge_of_divergence_and_of_few_seeds(results):
     assert summary.notes(replace(results, settings=many, arms=(inside,))) == []
 
 
-def test_the_tests_stand_under_their_headings(results):
-    for arm, texts in summary.tests(results):
-        assert arm in {"softplus", "gelu"}
-        assert len(texts) == len(summary.TEST_HEADINGS)
-        assert all(texts)
+def test_the_tests_stand_under_their_headings_for_both_questions(results):
+    found = summary.tests(results)
+    assert [(arm, texts[0]) for arm, texts in found] == [
+        (arm, question) for arm in ("softplus", "gelu") for question in ("these rows", "other rows")
+    ]
+    assert all(len(texts) == len(summary.TEST_HEADINGS) for _, texts in found)
+    unknown = replace(results.verdicts[0], other_rows=None)
+    (only,) = summary.tests(replace(results, verdicts=(unknown,)))
+    assert only[1][0] == "these rows"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from softplus.lab import activations, bench, summary, terminal
+from softplus.lab import activations, bench, judging, summary, terminal, wording
 
 
 def printed(show, *arguments, width=80):
@@ -29,7 +29,10 @@ def test_a_study_shows_every_row_the_notes_and_the_verdict(results):
             assert row.label in text
             assert all(cell in text for cell in row.cells)
     assert all(note in text for note in summary.notes(results))
-    assert f"Verdict: {summary.sentence(results)}" in text
+    for verdict in results.verdicts:
+        assert f"{verdict.arm} against relu: {wording.headline(verdict)}" in text
+        for sentence in wording.sentences(verdict, summary.subject(results)):
+            assert sentence in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -54,6 +57,14 @@ def test_the_reference_stands_in_every_table_of_a_crowd(results):
     assert text.count("digits: 1,797") == 2
     heads = [line for line in text.splitlines() if line.startswith("┃") and "relu" in line]
     assert len(heads) == 2
+
+
+def test_a_judgement_shows_its_notes_and_both_answers():
+    judged = judging.judge({"relu": [1.0, 2.0, 3.0], "softplus": [1.5, 2.4, 3.6]})
+    text = printed(terminal.show_judgement, judged)
+    assert all(f"note: {note}" in words(text) for note in judged.notes)
+    assert all(line.strip() in words(text) for line in str(judged).splitlines()[3:])
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_the_times_are_ratios_and_no_bound_is_shown():

@@ -12,6 +12,7 @@ import torch
 
 from softplus import __version__
 from softplus.lab import bench
+from softplus.lab.judging import Judgement
 from softplus.lab.measures import LayerMeasures, Measures
 from softplus.lab.problems import Problem
 from softplus.lab.results import Arm, Results
@@ -69,6 +70,20 @@ def _arm(arm: Arm) -> dict[str, Any]:
         "cost": asdict(arm.cost) if arm.cost else None,
         "trials": [{"seed": seed, **asdict(outcome)} for seed, outcome in enumerate(arm.outcomes)],
     }
+
+
+def of_judgement(judgement: Judgement) -> str:
+    """Return what scores came to; NaN and infinities are null in it."""
+    document = {
+        "softplus": __version__,
+        "reference": judgement.reference,
+        "test_ratio": judgement.test_ratio,
+        "margin": judgement.subject.margin,
+        "higher_is_better": judgement.subject.higher_is_better,
+        "notes": judgement.notes,
+        "verdicts": [asdict(verdict) for verdict in judgement.verdicts],
+    }
+    return json.dumps(_finite(document), indent=1, allow_nan=False)
 
 
 def of_times(settings: bench.Settings, cases: Sequence[bench.Case], skipped: str | None) -> str:

@@ -166,7 +166,7 @@ def _differences(results: Results) -> Figure:
     ax.axvline(0, color="black", linewidth=1)
     colours = _colours(results)
     for row, verdict in enumerate(verdicts):
-        difference = verdict.difference
+        difference = verdict.these_rows.interval
         if not math.isnan(difference.low):
             ax.plot(
                 [difference.low, difference.high],
@@ -175,7 +175,7 @@ def _differences(results: Results) -> Figure:
                 linewidth=3,
             )
         ax.plot(difference.center, row, "o", color=colours[verdict.arm], markersize=8)
-    ax.set_yticks(range(len(verdicts)), [f"{v.arm}\n{v.winner}" for v in verdicts])
+    ax.set_yticks(range(len(verdicts)), [f"{v.arm}\n{v.these_rows.winner}" for v in verdicts])
     ax.set_ylim(len(verdicts) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(f"difference in test {problem.metric.name} ({problem.metric.difference_unit})")

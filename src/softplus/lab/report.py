@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from softplus.lab import as_json, files, plots, summary
+from softplus.lab import as_json, files, plots, summary, wording
 from softplus.lab.results import Results
 
 
@@ -16,13 +16,16 @@ def write(results: Results, out: Path) -> list[Path]:
     Each appears whole or not at all.
     """
     data = as_json.of_results(results)
+    subject = summary.subject(results)
     context = {
         "results": results,
         "sections": summary.sections(results),
         "tests": summary.tests(results),
         "test_headings": summary.TEST_HEADINGS,
         "notes": summary.notes(results),
-        "sentence": summary.sentence(results),
+        "answers": [
+            (v.arm, wording.headline(v), wording.sentences(v, subject)) for v in results.verdicts
+        ],
         "names": [arm.name for arm in results.arms],
     }
     paths = [out / name for name in ("report.html", "report.md", "results.json")]

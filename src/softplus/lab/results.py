@@ -7,8 +7,8 @@ from softplus.lab.cost import Cost
 from softplus.lab.measures import Measures
 from softplus.lab.problems import Problem
 from softplus.lab.settings import Settings
-from softplus.lab.statistics import Verdict
 from softplus.lab.trials import Outcome
+from softplus.lab.verdicts import Verdict
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from statistics import fmean
 import torch
 
 from softplus import __version__
-from softplus.lab import cost, machine, statistics
+from softplus.lab import cost, machine, verdicts
 from softplus.lab.cost import Cost
 from softplus.lab.engines import Died, Engine
 from softplus.lab.errors import UsageError
@@ -165,17 +165,12 @@ def _with_time_to_goal(outcome: Outcome, of_step: Cost | None) -> Outcome:
     return replace(outcome, seconds_to_goal=seconds)
 
 
-def _verdicts(settings: Settings, arms: tuple[Arm, ...]) -> list[statistics.Verdict]:
-    metrics: dict[str, Sequence[float]] = {
-        arm.name: [outcome.test for outcome in arm.outcomes] for arm in arms
-    }
-    reference_values = metrics.pop(settings.reference)
-    return statistics.decide(
-        metrics,
+def _verdicts(settings: Settings, arms: tuple[Arm, ...]) -> list[verdicts.Verdict]:
+    return verdicts.decide(
+        {arm.name: dict(enumerate(outcome.test for outcome in arm.outcomes)) for arm in arms},
         settings.reference,
-        reference_values,
-        test_ratio=settings.problem.test_ratio or 0.0,
-        margin=settings.margin or 0.0,
+        test_ratio=settings.problem.test_ratio,
+        margin=settings.margin,
         higher_is_better=settings.problem.metric.higher_is_better,
     )
 

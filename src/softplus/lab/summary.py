@@ -7,10 +7,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from softplus.lab import wording
 from softplus.lab.measures import DEAD_BELOW, DORMANT_AT
 from softplus.lab.problems import Metric, Problem
 from softplus.lab.results import Arm, Results
-from softplus.lab.statistics import Interval, Verdict, mean_interval, median_interval
+from softplus.lab.statistics import Interval, mean_interval, median_interval
+from softplus.lab.verdicts import Answer, Verdict
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Row:
 def sections(results: Results) -> dict[str, list[Row]]:
     """Return the rows of the table under their headings; the cells follow `results.arms`.
 
-    A cell is an estimate over the seeds with its 95% interval in brackets: the mean with the
-    Nadeau-Bengio corrected t interval, or, where it says so, the median with its own.
+    A cell is an estimate over the seeds with its 95% interval in brackets: the mean with its t
+    interval, or, where it says so, the median with its own.
     """
     lines = {
         "The function": _FUNCTION,
@@ -46,10 +48,16 @@ def sections(results: Results) -> dict[str, list[Row]]:
     }
 
 
-def sentence(results: Results) -> str:
-    """Return the verdict on the whole study, in one sentence."""
-    clauses = [_clause(verdict, results) for verdict in results.verdicts]
-    return f"On {results.problem.name}, {'; '.join(clauses)}."
+def subject(results: Results) -> wording.Subject:
+    """Return what the verdicts of a study are about, in words."""
+    problem = results.problem
+    return wording.Subject(
+        higher_is_better=problem.metric.higher_is_better,
+        margin=results.settings.margin,
+        unit=problem.metric.difference_unit,
+        rows=problem.rows,
+        things=problem.things,
+    )
 
 
 def notes(results: Results) -> list[str]:
@@ -76,58 +84,48 @@ def notes(results: Results) -> list[str]:
 
 
 TEST_HEADINGS = [
-    "difference",
-    "95% interval",
+    "question",
+    "answer",
+    "difference, interval",
+    "of level",
     "p (t)",
     "p (Holm)",
     "p of equivalence (Holm)",
     "p (sign flip)",
-    "verdict",
+    "found from",
 ]
 
 
 def tests(results: Results) -> list[tuple[str, list[str]]]:
-    """Return, for each arm against the reference, the texts that stand under TEST_HEADINGS."""
+    """Return, for each arm and question, the texts that stand under TEST_HEADINGS."""
     return [
-        (
-            verdict.arm,
-            [
-                f"{verdict.difference.center:+.3g}",
-                _range(verdict.difference),
-                f"{verdict.p:.2g}",
-                f"{verdict.p_holm:.2g}",
-                f"{verdict.p_equivalence_holm:.2g}",
-                f"{verdict.p_sign_flip:.2g}",
-                verdict.winner,
-            ],
-        )
+        (verdict.arm, [question, *_test(answer), *_extras(verdict, answer)])
         for verdict in results.verdicts
+        for question, answer in (
+            ("these rows", verdict.these_rows),
+            ("other rows", verdict.other_rows),
+        )
+        if answer is not None
     ]
 
 
-def _clause(verdict: Verdict, results: Results) -> str:
-    problem, settings = results.problem, results.settings
-    arm, reference, winner = verdict.arm, verdict.reference, verdict.winner
-    difference = verdict.difference
-    evidence = (
-        f"test {problem.metric.name} {difference.center:+.2g} {problem.metric.difference_unit}"
-    )
-    if not math.isnan(difference.low):
-        evidence += f", 95% interval {_range(difference)}"
-    seeds = f"{settings.seeds} seed{'s' if settings.seeds > 1 else ''}"
-    evidence = f"({evidence}, {seeds}, margin {settings.margin:g})"
-    if winner == "equivalent":
-        return f"{arm} and {reference} are equivalent {evidence}"
-    if winner != "cannot tell":
-        loser = reference if winner == arm else arm
-        return f"{winner} is better than {loser} {evidence}"
-    if settings.seeds < 2:
-        needed = "one seed has no interval, so at least two are needed"
-    elif verdict.seeds_needed is None:
-        needed = "at this spread more seeds on the same rows would not decide it, more data would"
-    else:
-        needed = f"about {verdict.seeds_needed} seeds would be needed"
-    return f"cannot tell whether {arm} or {reference} is better {evidence}: {needed}"
+def _test(answer: Answer) -> list[str]:
+    same = answer.p_equivalence_holm
+    return [
+        answer.winner,
+        wording.difference(answer.interval),
+        f"{100 * answer.level:.3g}%",
+        f"{answer.p:.2g}",
+        f"{answer.p_holm:.2g}",
+        "not asked" if same is None else f"{same:.2g}",
+    ]
+
+
+def _extras(verdict: Verdict, answer: Answer) -> list[str]:
+    # The sign-flip test, as every permutation of the seeds, knows nothing of other rows.
+    flip = f"{verdict.p_sign_flip:.2g}" if answer is verdict.these_rows else ""
+    found = answer.smallest_difference
+    return [flip, "" if math.isnan(found) else wording.amount(found)]
 
 
 def _at_edge(arm: Arm) -> bool:
@@ -146,12 +144,6 @@ def _with_interval(interval: Interval, form: Callable[[float], str]) -> str:
     if math.isnan(interval.low):
         return form(interval.center)
     return f"{form(interval.center)} [{form(interval.low)}, {form(interval.high)}]"
-
-
-def _range(interval: Interval) -> str:
-    if math.isnan(interval.low):
-        return "none"
-    return f"{interval.low:+.2g} to {interval.high:+.2g}"
 
 
 def _percent(value: float) -> str:
@@ -181,11 +173,9 @@ _Line = tuple[str, str, _Cell]
 def _mean(measure: str, form: Callable[[float], str], lowest: float, highest: float) -> _Cell:
     """Return the cell with the mean of a measure over the seeds."""
 
-    def cell(arm: Arm, problem: Problem) -> str:
+    def cell(arm: Arm, _: Problem) -> str:
         values = [getattr(measures, measure) for measures in arm.measures]
-        return _with_interval(
-            _clip(mean_interval(values, problem.test_ratio or 0.0), lowest, highest), form
-        )
+        return _with_interval(_clip(mean_interval(values), lowest, highest), form)
 
     return cell
 
@@ -217,7 +207,7 @@ def _steps_to_goal(arm: Arm, _: Problem) -> str:
 
 
 def _test_metric(arm: Arm, problem: Problem) -> str:
-    interval = mean_interval([outcome.test for outcome in arm.outcomes], problem.test_ratio or 0.0)
+    interval = mean_interval([outcome.test for outcome in arm.outcomes])
     bounds = (0.0, 100.0) if problem.metric.unit == "%" else (-math.inf, math.inf)
     return _with_interval(_clip(interval, *bounds), _number)
 

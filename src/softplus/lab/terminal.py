@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,9 +15,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
-from softplus.lab import bench, summary, table
+from softplus.lab import bench, summary, table, wording
+from softplus.lab.judging import Judgement
 from softplus.lab.results import Results
+from softplus.lab.verdicts import Verdict
 
 # More columns than this are unreadable on a usual terminal; the reference stands in every table.
 _ARMS_A_TABLE = 3
@@ -58,7 +62,23 @@ def show_study(results: Results, console: Console) -> None:
         console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
     if len(results.verdicts) > 1:
         console.print(_verdicts(results))
-    console.print(f"\n[bold]Verdict[/]: {escape(summary.sentence(results))}\n", highlight=False)
+    _show_answers(results.verdicts, summary.subject(results), console)
+
+
+def show_judgement(judgement: Judgement, console: Console) -> None:
+    """Print what scores came to."""
+    for note in judgement.notes:
+        console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
+    _show_answers(judgement.verdicts, judgement.subject, console)
+
+
+def _show_answers(verdicts: Sequence[Verdict], subject: wording.Subject, console: Console) -> None:
+    for verdict in verdicts:
+        heading = f"{verdict.arm} against {verdict.reference}: {wording.headline(verdict)}"
+        console.print(f"\n[bold]{escape(heading)}[/]", highlight=False)
+        for sentence in wording.sentences(verdict, subject):
+            console.print(Padding(Text(sentence), (0, 0, 0, 2)))
+    console.print()
 
 
 def _measures(results: Results, columns: list[tuple[str, int]]) -> Table:
