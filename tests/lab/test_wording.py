@@ -29,13 +29,13 @@ def verdict(gain, *, spread=1.0, margin=1.0, test_ratio=1 / 3, higher_is_better=
 
 def test_a_winner_is_better_by_a_positive_number_on_these_rows_and_on_others():
     here, elsewhere = wording.sentences(verdict(-3), DIGITS)
-    assert here == "On these 1,797 rows relu is better by 3.0 points (2.8 to 3.2)."
+    assert here == "On these 1,797 rows relu is better by 3.00 points (2.78 to 3.22)."
     assert elsewhere == (
         "relu is better on other handwritten digits too, by 3.0 points (2.6 to 3.4)."
     )
     loss = replace(DIGITS, higher_is_better=False)
     here, _ = wording.sentences(verdict(-3, higher_is_better=False), loss)
-    assert here == "On these 1,797 rows softplus is better by 3.0 points (2.8 to 3.2)."
+    assert here == "On these 1,797 rows softplus is better by 3.00 points (2.78 to 3.22)."
 
 
 def test_two_questions_may_have_two_answers():
@@ -52,8 +52,8 @@ def test_two_questions_may_have_two_answers():
 def test_equivalents_differ_by_less_than_the_margin():
     here, elsewhere = wording.sentences(verdict(0.1), DIGITS)
     assert here == (
-        "On these 1,797 rows softplus and relu are equivalent: they differ by +0.1 points "
-        "(-0.1 to +0.3), within the margin of 1 points."
+        "On these 1,797 rows softplus and relu are equivalent: they differ by +0.10 points "
+        "(-0.12 to +0.32), within the margin of 1 point."
     )
     assert elsewhere.startswith("They are equivalent on other handwritten digits too: +0.1 points")
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_told_says_what_could_have_been_found_and_the_seeds():
         "On these 1,797 rows it cannot be told which is better: softplus minus relu is +0.3 points"
     )
     assert "and 8 seeds find a difference of" in here
-    assert "seeds a difference of 1 points could be told from none." in here
+    assert "seeds a difference of 1 point could be told from none." in here
     assert elsewhere.startswith("Nor can it be told for other handwritten digits: ")
 
 

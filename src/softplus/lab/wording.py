@@ -60,7 +60,8 @@ def amount(value: float, unit: str = "") -> str:
     >>> amount(1.234, "points")
     '1.2 points'
     """
-    return f"{value:{'.2g' if value < 100 else ',.0f'}} {unit}".strip()
+    number = f"{value:{'.2g' if value < 100 else ',.0f'}}"
+    return f"{number} {'point' if (number, unit) == ('1', 'points') else unit}".strip()
 
 
 def _outcome(answer: Answer) -> str:
