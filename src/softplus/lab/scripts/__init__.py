@@ -1,0 +1,1 @@
+"""A training script run unchanged, with every ReLU in it computing another activation."""
