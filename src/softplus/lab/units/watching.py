@@ -57,6 +57,7 @@ class Units:
 class DeadUnits:
     """Watches a model while batches go through it, and counts its dead units.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     >>> _ = nn.init.constant_(model[0].bias, -100.0)
     >>> with DeadUnits(model) as watch:
