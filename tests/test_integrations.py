@@ -148,6 +148,51 @@ def test_lightning_resumes(lightning_fit, tmp_path):
     assert model.network[1].beta == 256
 
 
+def dying() -> nn.Sequential:
+    """Return a network of whose ten units three are dead, in training too."""
+    model = nn.Sequential(nn.Linear(3, 10), nn.ReLU(), nn.Linear(10, 1))
+    with torch.no_grad():
+        model[0].bias[:3] = -100.0
+        model[0].bias[3:] = 10.0
+    return model
+
+
+def test_lightning_logs_dead_units(lightning, tmp_path):
+    callbacks = importlib.import_module("softplus.integrations.lightning")
+
+    class Regression(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.network = dying()
+
+        def training_step(self, batch, _):
+            return self.network(batch).square().mean()
+
+        def validation_step(self, batch, _):
+            self.network(batch)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-6)
+
+    model, callback = Regression(), callbacks.DeadUnitsCallback()
+    trainer = lightning.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[callback],
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = torch.utils.data.DataLoader(data(), batch_size=4)
+    trainer.fit(model, loader, loader)
+    logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    assert logged["units/dead"] == pytest.approx(0.3)
+    assert logged["units/always_on"] == pytest.approx(0.7)
+    assert callback._watch is None
+
+
 # Hugging Face
 
 
@@ -224,3 +269,38 @@ def test_the_trainer_resumes(trainer_fit, tmp_path):
     model, _ = trainer_fit(str(checkpoint), epochs=2, steps=8)
     assert model.seen == [16, 32, 64, 128]
     assert model.network[1].beta == 256
+
+
+def test_the_trainer_logs_dead_units(transformers, tmp_path):
+    callbacks = importlib.import_module("softplus.integrations.transformers")
+
+    class Regression(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = dying()
+
+        def forward(self, x, labels=None):  # noqa: ARG002  # the Trainer passes labels
+            return {"loss": self.network(x).square().mean()}
+
+    rows = [{"x": row, "labels": 0.0} for row in data()]
+    trainer = transformers.Trainer(
+        model=Regression(),
+        args=transformers.TrainingArguments(
+            output_dir=str(tmp_path),
+            num_train_epochs=2,
+            learning_rate=1e-6,
+            eval_strategy="epoch",
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        ),
+        train_dataset=rows,
+        eval_dataset=rows,
+        callbacks=[callbacks.DeadUnitsCallback()],
+    )
+    trainer.train()
+    logged = [each for each in trainer.state.log_history if "eval_units_dead" in each]
+    assert len(logged) == 2
+    assert logged[-1]["eval_units_dead"] == pytest.approx(0.3)
+    assert trainer.evaluate()["eval_units_always_on"] == pytest.approx(0.7)

@@ -36,7 +36,7 @@ def run(model: nn.Module, sample: Any) -> Any:
     """
     sample = copied(sample)
     devices = {each.device for each in model.parameters() if each.is_cuda}
-    with _uncompiled(), torch.random.fork_rng(devices):
+    with uncompiled(), torch.random.fork_rng(devices):
         if isinstance(sample, Mapping):
             return model(**sample)
         return model(*sample) if isinstance(sample, tuple) else model(sample)
@@ -92,7 +92,8 @@ class _Cloning(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _uncompiled() -> AbstractContextManager[None]:
+def uncompiled() -> AbstractContextManager[None]:
+    """Have compiled modules run as written."""
     # Loading the compiler takes seconds; where it is not loaded nothing is compiled.
     if "torch._dynamo" not in sys.modules:
         return nullcontext()

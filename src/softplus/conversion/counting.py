@@ -17,6 +17,7 @@ from softplus.rewriting.methods import Place
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 _OURS = f"{Path(samples.__file__).parent}{os.sep}"
+_OPS = f"{_OURS}ops{os.sep}"
 _READING = "reading does not find it: keep it as an attribute of its module, or call it in a method"
 _ADVICE = {
     "relu": _READING,
@@ -30,7 +31,7 @@ _Sites = Collection[Found]
 _Counted = tuple[str, str, list[nn.Module], list[Place]]
 
 
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch registers modes
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch registers modes
     """Collects the activations that run under it, but for those inside of this package."""
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]  # how torch
             stack = traceback.walk_stack(sys._getframe(1))  # noqa: SLF001 -- inspect does so too
             places = [Place(frame.f_code.co_filename, line) for frame, line in stack]
             callers = (place.file for place in places if not place.file.startswith(_TORCH))
-            if not next(callers, "").startswith(_OURS):
+            if not next(callers, "").startswith(_OPS):
                 self.counted.append((family, str(func), modules_at_work(), places))
         return func(*args, **kwargs)
 
@@ -61,7 +62,7 @@ def remaining(
 
     Clamps come last. What the replaced sites have now may compute what it likes.
     """
-    with _Counter() as counter:
+    with Counter() as counter:
         samples.run(copied, sample)
     paths = {module: path for path, module in copied.named_modules()}
     names = {each.name for each in replaced}

@@ -1,8 +1,11 @@
-"""The callback for the Trainer of Hugging Face's transformers, and the names of our activations."""
+"""The callbacks for the Trainer of Hugging Face transformers, and names of our activations."""
 
 from typing import Any
 
+import torch
+
 from softplus.integrations import ACTIVATIONS, AnnealingByCount
+from softplus.lab.units.watching import DeadUnits
 
 try:
     from transformers import TrainerCallback
@@ -53,3 +56,49 @@ class BetaAnnealingCallback(AnnealingByCount, TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  # the Trainer's signature
         self.follow(state.global_step)
+
+
+class DeadUnitsCallback(TrainerCallback):
+    """Adds, to every evaluation, the shares of dead, dormant and always-on units, and of zeros.
+
+    >>> callback = DeadUnitsCallback()
+
+    and `Trainer(..., callbacks=[callback])`. The metrics are `eval_units_dead`,
+    `eval_units_dormant`, `eval_units_always_on` and `eval_units_sparsity`; what they count is said
+    by `softplus.lab.DeadUnits`, over the whole evaluation set, padding included. They are in the
+    metrics that `evaluate` returns, in the log history and in what loggers get that come later.
+
+    Raises:
+        ValueError: The model is compiled, where nothing can be watched.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watch: DeadUnits | None = None
+        self._shares: dict[str, float] = {}
+
+    def on_init_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002  # the Trainer's signature
+        if args.torch_compile:
+            raise ValueError("DeadUnitsCallback cannot watch a model under torch_compile=True")
+        self._watch = DeadUnits(kwargs["model"])
+        kwargs["model"].register_forward_pre_hook(self._enter)
+        kwargs["model"].register_forward_hook(self._leave, always_call=True)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any, **kwargs: Any) -> None:  # noqa: ARG002  # the Trainer's signature
+        if self._watch and any(name.startswith("eval_") for name in logs):
+            shares = self._watch.shares()
+            self._watch.reset()
+            self._shares = {f"eval_units_{name}": share for name, share in shares.items()}
+            logs.update(self._shares)
+            state.log_history[-1].update(self._shares)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any, **kwargs: Any) -> None:  # noqa: ARG002  # the Trainer's signature
+        metrics.update(self._shares)
+
+    def _enter(self, *_: Any) -> None:
+        if self._watch and not torch.is_grad_enabled():
+            self._watch.__enter__()
+
+    def _leave(self, *_: Any) -> None:
+        if self._watch and not torch.is_grad_enabled():
+            self._watch.__exit__(None, None, None)

@@ -1,0 +1,1 @@
+"""The units of any model, counted call by call while batches go through it."""
