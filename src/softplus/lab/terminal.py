@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from softplus.lab import bench, summary, table, wording
+from softplus.lab.errors import TheirError
 from softplus.lab.judging import Judgement
 from softplus.lab.results import Results
 from softplus.lab.verdicts import Verdict
@@ -46,7 +47,9 @@ def say(text: str, console: Console) -> None:
 
 
 def complain(error: Exception) -> None:
-    """Print an error as one line, to stderr."""
+    """Print an error as one line, to stderr, after the traceback of the user's own code."""
+    if isinstance(error, TheirError):
+        Console(stderr=True).print(error.traceback.rstrip(), markup=False, highlight=False)
     Console(stderr=True).print(f"softplus: {error}", style="red", markup=False, soft_wrap=True)
 
 

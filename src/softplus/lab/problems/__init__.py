@@ -65,6 +65,10 @@ def load(
     }.items():
         if value:
             raise UsageError(f"{option} is for a table, and {source} is none")
+    if source.lower().endswith(".py"):
+        from softplus.lab.problems import task_file
+
+        return task_file.load(Path(source), **said)
     if source in BUILT_IN:
         return BUILT_IN[source](**said)
     if Path(source).exists() or Path(source).suffix:

@@ -20,15 +20,12 @@ from softplus.lab.problems.networks import Data, Network
 from softplus.lab.problems.problem import Metric
 from softplus.lab.problems.splits import AtRandom, ByGroup, InTime, Splitter
 from softplus.lab.problems.targets import Target
-from softplus.lab.problems.torch_problem import Split
+from softplus.lab.problems.torch_problem import Split, usual_training
 
 _GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 _FEWEST_ROWS = 25
-# About so many steps are a training, as digits and diabetes have them.
-_STEPS = 600
-_MOST_EPOCHS = 100
-# Rows from which on a batch and a layer are larger: up to so many rows, batch, width.
-_SIZES = ((1_000, 32, 64), (10_000, 64, 64), (100_000, 256, 128), (float("inf"), 1_024, 128))
+# Units a hidden layer, and from so many rows on.
+_WIDTH, _WIDER, _MANY_ROWS = 64, 128, 10_000
 # What a linear model is fitted to, to give time something to count to.
 _BASELINE_ROWS = 5_000
 
@@ -122,9 +119,8 @@ def load(
     digest = _digest(path)
     source = Source(path.absolute(), target, group, time, kind, categorical, ignored, digest)
     loaded = _load(source)
-    batch_size, width = next((batch, width) for most, batch, width in _SIZES if loaded.rows <= most)
     train = len(loaded.splitter.split(0).train)
-    steps = -(-train // batch_size)
+    batch_size, epochs = usual_training(train)
     return Table(
         **{
             "name": path.name,
@@ -134,9 +130,9 @@ def load(
             "test_ratio": None if time else len(loaded.splitter.split(0).test) / train,
             "notes": loaded.notes,
             "rows": loaded.rows,
-            "epochs": min(_MOST_EPOCHS, max(2, round(_STEPS / steps))),
+            "epochs": epochs,
             "batch_size": batch_size,
-            "width": width,
+            "width": _WIDTH if loaded.rows <= _MANY_ROWS else _WIDER,
             "source": source,
             **changes,
         }

@@ -1,5 +1,6 @@
 """A problem whose trials train a PyTorch model in this process: data, model, loss, score."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from softplus.lab.problems.problem import Problem
 from softplus.lab.trials import Trial
 
 _LOOKS = 200
+# About so many steps are a training, as digits and diabetes have them.
+_STEPS = 600
+_MOST_EPOCHS = 100
+# Up to so many rows of training, batches of so many.
+_BATCHES = ((1_000, 32), (5_000, 64), (50_000, 256), (math.inf, 1_024))
 
 
 class Split(NamedTuple):
@@ -91,3 +97,13 @@ class TorchProblem(Problem):
     def look_every(self) -> int:
         """Steps between two looks at the validation split."""
         return max(5, self.steps // _LOOKS)
+
+
+def usual_training(rows: int) -> tuple[int, int]:
+    """Return batch size and epochs for a training on so many rows: about 600 steps.
+
+    >>> usual_training(1_000), usual_training(50_000)
+    ((32, 19), (256, 3))
+    """
+    batch_size = next(batch for most, batch in _BATCHES if rows <= most)
+    return batch_size, min(_MOST_EPOCHS, max(2, round(_STEPS / math.ceil(rows / batch_size))))
