@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from calls import CALLS, close, each_call, eager_derivatives, normal, quickly
 from compiling import compiling, nothing_compiled_before, quiet  # noqa: F401 -- a fixture
-from marks import with_kernels
+from marks import with_kernels, with_library
 from references import same, same_bits
 from softplus import (
     LogSigmoid,
@@ -30,6 +30,12 @@ pytestmark = quiet
 # The graph
 
 
+def operators(graphs: list[fx.GraphModule]) -> list[str]:
+    """Return the names of what graphs call."""
+    called = [n.target for graph in graphs for n in graph.graph.nodes if n.op == "call_function"]
+    return [str(target) for target in called if "detach" not in str(target)]
+
+
 @with_kernels
 @pytest.mark.parametrize("dynamic", [False, None])
 @pytest.mark.parametrize("beta", [1.0, 2])
@@ -45,15 +51,8 @@ def test_compile_has_one_node_each_way(beta, dynamic):
     assert same_bits(
         torch.autograd.grad(result, x, g)[0], torch.autograd.grad(softplus(x, beta), x, g)[0]
     )
-
-    def ours(graphs: list[fx.GraphModule]) -> list[str]:
-        called = [
-            n.target for graph in graphs for n in graph.graph.nodes if n.op == "call_function"
-        ]
-        return [str(target) for target in called if "detach" not in str(target)]
-
-    assert ours(backend.fw_graphs) == ["softplus.forward.default"]
-    assert ours(backend.bw_graphs) == ["softplus.backward.default"]
+    assert operators(backend.fw_graphs) == ["softplus.forward.default"]
+    assert operators(backend.bw_graphs) == ["softplus.backward.default"]
 
 
 @with_kernels
@@ -77,6 +76,38 @@ def test_dynamic_compilation_holds_the_kernel(function, operator):
     called = {str(node.target) for node in graph.graph.nodes}
     assert f"softplus.{operator}.default" in called
     assert "aten.log1p.default" not in called
+
+
+@with_library
+@pytest.mark.parametrize("function", [softplus, shifted_softplus])
+@pytest.mark.parametrize("shape", [(), (4,), (3, 1), (2, 3, 4)])
+def test_a_tensor_beta_is_one_node_each_way(function, shape):
+    """The definition, which Inductor makes code of, takes twice what the one-liner takes."""
+    backend = AotEagerAndRecordGraphs()
+    compiled = torch.compile(function, backend=backend, fullgraph=True)
+    x, beta = normal(2, 3, 4).requires_grad_(), (normal(*shape) + 0.3).requires_grad_()
+    results = [compiled(x, beta), function(x, beta)]
+    assert same_bits(*results)
+    gradients = [torch.autograd.grad(y, (x, beta), torch.ones_like(y)) for y in results]
+    assert all(map(close, *gradients))
+    assert operators(backend.fw_graphs).count("softplus.forward_each.default") == 1
+    assert operators(backend.bw_graphs).count("softplus.backward_each.default") == 1
+
+
+NEXT_TO_ZERO = {
+    "shifted": shifted_softplus,
+    "shifted, a beta beyond the kernels": lambda x: shifted_softplus(x * 1e30, 1e-30),
+    "shifted, a tensor beta": lambda x: shifted_softplus(x, torch.tensor(1.5)),
+    "inverse": lambda x: inverse_softplus(x + math.log(2)),
+    "inverse, a tensor beta": lambda x: inverse_softplus(x + math.log(2), torch.tensor(1.0)),
+}
+
+
+@pytest.mark.parametrize("call", quickly(NEXT_TO_ZERO, "inverse"))
+def test_inductor_keeps_the_digits_next_to_zero(call):
+    """Its vectors take e^u - 1 for expm1(u): the definition has no expm1 where u is small."""
+    x = torch.linspace(-1e-3, 1e-3, 999)
+    torch.testing.assert_close(torch.compile(call, fullgraph=True)(x), call(x), rtol=1e-6, atol=0)
 
 
 @each_call
@@ -197,7 +228,7 @@ def test_a_beta_that_only_the_run_will_know(function, backend):
 
     compiled = torch.compile(call, backend=backend, fullgraph=True)
     for beta in (1.5, -3.5, 1e-30, 1e30):
-        leaf = (normal(9).abs() * math.copysign(1, beta)).requires_grad_()
+        leaf = (normal(99).abs() * math.copysign(1, beta)).requires_grad_()
         results = [each(leaf, torch.tensor(beta)) for each in (compiled, call)]
         assert close(*results)
         assert close(*[torch.autograd.grad(y.sum(), leaf)[0] for y in results])

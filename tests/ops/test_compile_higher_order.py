@@ -26,6 +26,7 @@ SCORE_MODS = {
     "threshold": lambda score, *_: softplus(score, 1.5, 2.0),
     "logsigmoid": lambda score, *_: logsigmoid(score),
     "shifted": lambda score, *_: shifted_softplus(score),
+    "next to zero": lambda score, *_: 1e3 * shifted_softplus(score * 1e-4),
     "inverse": lambda score, *_: inverse_softplus(score * score + 0.2),
     "module": lambda score, *_: MODULE(score),
     "learned bias": lambda score, _, head, *__: softplus(score + BIAS[head]) * BIAS[head],

@@ -111,6 +111,7 @@ COMPOSED: dict[str, Callable[..., Any]] = {
     "backward": definition.backward,
     "backward_at": definition.backward,
     "double_backward": _double_backward,
+    "double_backward_at": lambda *arguments: _double_backward(*arguments, False),
     "shifted": definition.shifted_softplus,
     "inverse": definition.inverse_softplus,
     "forward_each": _forward_each,

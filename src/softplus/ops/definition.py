@@ -97,7 +97,8 @@ def shifted_softplus(
 ) -> Tensor:
     """Return softplus(x) - shift; without a shift, ln((1 + e^(beta·x)) / 2) / beta.
 
-    Near 0 the difference softplus(x) - ln2/beta cancels, and ln(1 + (e^u - 1) / 2) does not.
+    Near 0 the difference softplus(x) - ln2/beta cancels, and u/2 + ln(cosh(u/2)) does not, with
+    cosh(u/2) = 1 + 2 sinh(u/4)². Not by expm1, which Inductor's vectors take for e^u - 1.
     """
     x, beta = computing(input, beta)
     if shift is not None:
@@ -107,7 +108,7 @@ def shifted_softplus(
         near = u.abs() < 1
         y = torch.where(
             near,
-            torch.log1p(torch.expm1(torch.where(near, u, 0.0)) / 2) / beta,
+            x / 2 + torch.log1p(2 * torch.sinh(torch.where(near, u, 0.0) / 4).square()) / beta,
             _softplus(x, beta) - _LN2 / beta,
         )
     return y.to(input.dtype)
@@ -124,7 +125,7 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return x with softplus(x) = y: ln(e^(beta·y) - 1) / beta.
 
     With v = beta·y, ln(e^v - 1) is taken in the form that cancels nowhere and has every derivative:
-    for small v as ln(v) + v/2 + ln(sinh(v/2) / (v/2)), around its zero as w + ln(1 - (e^-w - 1))
+    for small v as ln(v) + v/2 + ln(sinh(v/2) / (v/2)), around its zero as w + ln(1 + (1 - e^-w))
     with w = v - ln 2, for large v as v + ln(1 - e^-v).
     """
     y, beta = computing(input, beta)
@@ -134,7 +135,9 @@ def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     near = torch.where(small, v, 0.4)
     of_small = torch.log(near) + (near / 2 + _log_sinhc(near / 2))
     from_zero = torch.where(middle, v, _LN2) - _LN2_HIGH - _LN2_MIDDLE - _LN2_LOW
-    of_middle = from_zero + torch.log1p(-torch.expm1(-from_zero))
+    # 1 - e^-w, not by expm1: as above.
+    of_zero = torch.sinh(from_zero) - 2 * torch.sinh(from_zero / 2).square()
+    of_middle = from_zero + torch.log1p(of_zero)
     of_large = torch.log1p(-torch.exp(-torch.where(large, v, 1.0)))
     x = torch.where(large, y + of_large / beta, torch.where(small, of_small, of_middle) / beta)
     return x.to(input.dtype)

@@ -50,6 +50,16 @@ def _backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
     return result
 
 
+def _saved(ctx: Any) -> tuple[Tensor, ...]:
+    try:
+        saved: tuple[Tensor, ...] = ctx.saved_tensors
+    except RuntimeError as error:
+        if ctx.options[-1] and "modified by an inplace" in str(error):
+            raise RuntimeError(f"{error}\n{_KEEPS_RESULT}") from None
+        raise
+    return saved
+
+
 class Forward(Function):
     """Softplus with a number as beta."""
 
@@ -66,13 +76,7 @@ class Forward(Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 4
-        try:
-            saved = ctx.saved_tensors
-        except RuntimeError as error:
-            if ctx.options[-1] and "modified by an inplace" in str(error):
-                raise RuntimeError(f"{error}\n{_KEEPS_RESULT}") from None
-            raise
-        return None, _backward(grad, *saved, *ctx.options), None, None
+        return None, _backward(grad, *_saved(ctx), *ctx.options), None, None
 
 
 class Backward(Function):
@@ -98,6 +102,51 @@ class Backward(Function):
             return (None,) * 6
         to_grad, to_saved = _run(
             "double_backward", grad_grad, *ctx.saved_tensors, *ctx.options, False
+        )
+        return None, to_grad, to_saved, None, None, None
+
+
+class ForwardAt(Function):
+    """Softplus with a beta that is read as it runs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, compute: Compute, input: Tensor, beta: Tensor, threshold: float
+    ) -> Tensor:
+        output: Tensor = compute(input, beta, threshold)
+        of_output = output_determines_gradient(input, threshold)
+        ctx.save_for_backward(output if of_output else input, beta)
+        ctx.options = threshold, of_output
+        ctx.set_materialize_grads(False)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 4
+        gradient = torch.ops.softplus.backward_at(grad, *_saved(ctx), *ctx.options)
+        return None, gradient, None, None
+
+
+class BackwardAt(Function):
+    """The gradient of ForwardAt."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, compute: Compute, grad: Tensor, saved: Tensor, beta: Tensor, *options: Any
+    ) -> Tensor:
+        ctx.save_for_backward(grad, saved, beta)
+        ctx.options = options
+        ctx.set_materialize_grads(False)
+        result: Tensor = compute(grad, saved, beta, *options)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad_grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad_grad is None:
+            return (None,) * 6
+        to_grad, to_saved = torch.ops.softplus.double_backward_at(
+            grad_grad, *ctx.saved_tensors, *ctx.options
         )
         return None, to_grad, to_saved, None, None, None
 
@@ -176,6 +225,8 @@ class BackwardEach(Function):
 _FUNCTIONS: dict[str, type[Function]] = {
     "forward": Forward,
     "backward": Backward,
+    "forward_at": ForwardAt,
+    "backward_at": BackwardAt,
     "shifted": Shifted,
     "inverse": Inverse,
     "forward_each": ForwardEach,
@@ -229,10 +280,9 @@ def _under_autograd(name: str) -> Callable[..., Any]:
 
 
 if cpu.absent is None:
-    _names = ["backward_at"]
+    _names = ["forward_at", "backward_at", "double_backward_at"]
     if cpu.entry_absent is not None:
-        _names += [*_FUNCTIONS, "double_backward", "double_backward_each"]
+        _names = [*_FUNCTIONS, "double_backward", "double_backward_at", "double_backward_each"]
     for _name in _names:
         library.impl(_name, _under_autograd(_name), "Autograd")
-    for _name in (*_names, "forward_at"):
         library.impl(_name, COMPOSED[_name], "FuncTorchDynamicLayerFrontMode")

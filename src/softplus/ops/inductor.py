@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, fx
 
 from softplus.ops import definition
+from softplus.ops.composed import COMPOSED
 
 _FORMULAS: dict[str, Callable[..., Tensor]] = {
     "forward": definition.softplus,
     "forward_at": definition.softplus,
     "shifted": definition.shifted_softplus,
     "inverse": definition.inverse_softplus,
+    "forward_each": COMPOSED["forward_each"],
 }
 
 

@@ -2,7 +2,7 @@
 
 Whatever serves them, the C++ of `ops/cpu/operators` or other code, adds its kernels to these.
 
-`forward_at` and `backward_at` take beta as a tensor of no dimensions. To torch.compile a Python
+`*_at` take beta as a tensor of no dimensions. To torch.compile a Python
 number is a constant of the code it makes, or else a symbol that only arithmetic with tensors may
 use; as a tensor it is a value like any other, and code compiled once serves every beta.
 
@@ -11,14 +11,13 @@ each element, `shifted` softplus(x) - ln2/beta: every tensor has one shape there
 beta and the gradients towards it are float64, everything else has the dtype of the input.
 """
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.library import Library, register_autograd, register_fake
+from torch.library import Library, register_fake
 
-from softplus.ops import cpu, definition, inductor
+from softplus.ops import cpu, inductor
 
 SCHEMAS = """
 forward(Tensor input, float beta, float threshold) -> Tensor
@@ -29,6 +28,8 @@ shifted(Tensor input, float beta, float? shift) -> Tensor
 inverse(Tensor input, float beta) -> Tensor
 forward_at(Tensor input, Tensor beta, float threshold) -> Tensor
 backward_at(Tensor grad, Tensor saved, Tensor beta, float threshold, bool of_output) -> Tensor
+double_backward_at(Tensor grad_grad, Tensor grad, Tensor saved, Tensor beta, float threshold, \
+bool of_output) -> (Tensor, Tensor)
 forward_each(Tensor input, Tensor beta, float threshold, bool shifted) -> Tensor
 backward_each(Tensor grad, Tensor input, Tensor beta, float threshold, bool shifted) \
 -> (Tensor, Tensor)
@@ -107,6 +108,10 @@ FAKES: dict[str, Any] = {
     "inverse": _result,
     "forward_at": lambda x, *_: _result(x, 1.0),
     "backward_at": lambda g, saved, *_: _result(saved, 1.0, g),
+    "double_backward_at": lambda gg, g, saved, *_: (
+        _result(saved, 1.0, gg, g),
+        torch.empty_like(saved),
+    ),
     "forward_each": lambda x, beta, *_: _result_each(x, beta),
     "backward_each": lambda g, x, beta, *_: (_result_each(x, beta, (g,)), _to_beta(x)),
     "double_backward_each": lambda ggx, ggb, g, x, beta, *_: (
@@ -134,23 +139,17 @@ def _backward_at(
     return result
 
 
-def _save(ctx: Any, inputs: tuple[Tensor, Tensor, float], output: Tensor) -> None:
-    x, beta, ctx.threshold = inputs
-    # What the kernels save: see output_determines_gradient in autograd.cpp.
-    exact = definition.EXACT_THRESHOLD <= ctx.threshold < math.inf
-    ctx.of_output = exact and x.dtype != torch.float16
-    ctx.save_for_backward(output if ctx.of_output else x, beta)
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-    saved, beta = ctx.saved_tensors
-    # Where the gradient will be differentiated, the definition is: the operator has no derivative.
-    twice = torch.is_grad_enabled()
-    backward = definition.backward if twice else torch.ops.softplus.backward_at
-    return backward(grad, saved, beta, ctx.threshold, ctx.of_output), None, None
+def _double_backward_at(
+    grad_grad: Tensor, grad: Tensor, saved: Tensor, beta: Tensor, *options: Any
+) -> tuple[Tensor, Tensor]:
+    number = beta.item()
+    results: tuple[Tensor, Tensor] = torch.ops.softplus.double_backward(
+        grad_grad, grad, saved, number, *options, False
+    )
+    return results
 
 
 if cpu.absent is None:
     library.impl("forward_at", _forward_at, "CPU")
     library.impl("backward_at", _backward_at, "CPU")
-    register_autograd("softplus::forward_at", _differentiate, setup_context=_save, lib=library)
+    library.impl("double_backward_at", _double_backward_at, "CPU")
