@@ -1,6 +1,7 @@
 """`softplus compare`: which activation serves a problem better."""
 
-import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,12 +32,12 @@ _Task = Annotated[
     ),
 ]
 _Activations = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--activations",
         help="Comma-separated; parameters as softplus:beta=5. Known: relu, softplus, "
         "shifted_softplus, centred_softplus, annealed_softplus, gelu, silu, elu, leaky_relu, mish, "
-        "squareplus, relu2.",
+        "squareplus, relu2. [default: relu,softplus; on sdf relu,softplus:beta=10]",
     ),
 ]
 _Init = Annotated[
@@ -87,6 +88,13 @@ _Margin = Annotated[
 ]
 _Jobs = Annotated[int | None, typer.Option(help="Processes. [default: one a core]")]
 _Out = Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")]
+_Engine = Annotated[
+    str, typer.Option(help="Where trials run: local, processes of this machine, or ray.")
+]
+_Address = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster. [default: one of this machine's]")
+]
+_Gpus = Annotated[float, typer.Option(help="What a trial takes of a GPU, on a Ray cluster.")]
 _Quick = Annotated[
     bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
 ]
@@ -95,7 +103,7 @@ _Quick = Annotated[
 def compare(  # noqa: PLR0917  # on the command line every one of them has a name
     ctx: typer.Context,
     task: _Task = None,
-    names: _Activations = "relu,softplus",
+    names: _Activations = None,
     init: _Init = "default",
     target: _Target = None,
     group: _Group = None,
@@ -110,6 +118,9 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     rates: _Rates = None,
     margin: _Margin = None,
     jobs: _Jobs = None,
+    engine: _Engine = "local",
+    address: _Address = None,
+    gpus: _Gpus = 0.0,
     out: _Out = Path("softplus-report"),
     quick: _Quick = False,
 ) -> None:
@@ -119,7 +130,7 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     """
     from rich.console import Console
 
-    from softplus.lab import files, problems, report, settings, terminal
+    from softplus.lab import engines, files, machine, problems, settings, terminal
     from softplus.lab.errors import UsageError
 
     if COMMAND in ctx.meta:
@@ -144,16 +155,14 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     asked = settings.settings(
         problem, names, inits=init, seeds=seeds, rates=rates, margin=margin, quick=quick
     )
-    jobs = os.cpu_count() or 1 if jobs is None else jobs
-    if jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, got {jobs}")
+    jobs = machine.cores() if jobs is None else jobs
+    chosen = engines.choose(engine, jobs=jobs, address=address, gpus=gpus)
     files.prepare_folder("--out", out)
     console = Console()
-    for line in [f"{problem.title}; {problem.training}", *problem.notes]:
-        terminal.say(line, console)
-    results = _run(asked, out / "study.sqlite", jobs, console)
-    paths = report.write(results, out)
-    terminal.show_study(results, console)
+    _announce(asked, jobs, console)
+    study = _run(asked, chosen, out, console)
+    paths = study.save(out)
+    terminal.show_study(study.results, console)
     for path in paths:
         terminal.say(f"wrote {path}", console)
 
@@ -163,25 +172,42 @@ def _names(spelling: str | None) -> list[str]:
     return [name.strip() for name in spelling.split(",")] if spelling else []
 
 
-def _run(settings: Any, file: Path, jobs: int, console: Any) -> Any:
-    """Run a study under a progress bar; where it is stopped, say what is kept, and exit."""
-    from softplus.lab import engines, runner, terminal
-    from softplus.lab.store import Store
+def _announce(settings: Any, jobs: int, console: Any) -> None:
+    """Say what will be done and about how long it takes, having tried a step of each arm."""
+    from softplus.lab import terminal
+    from softplus.lab.problems.rehearsal import rehearse
 
-    with Store(file) as store, terminal.progress() as bar:
+    problem = settings.problem
+    seconds = rehearse(problem, settings.activations)
+    terminal.say(f"{problem.name}: {problem.title}; {problem.training}", console)
+    for note in problem.notes:
+        terminal.say(f"- {note}", console)
+    trainings = f"{settings.trials} trainings"
+    if seconds is not None:
+        whole = seconds * settings.trials / min(jobs, settings.trials)
+        trainings += f", at most about {terminal.duration(whole)}"
+    terminal.say(trainings, console)
+
+
+def _run(settings: Any, engine: Any, out: Path, console: Any) -> Any:
+    """Run a study under a progress bar; where it is stopped, say what is kept, and exit."""
+    from softplus.lab import stopping, study, terminal
+
+    command = shlex.join(["softplus", *sys.argv[1:]])
+    with terminal.progress() as bar:
         trials = bar.add_task("", total=settings.trials)
+
+        def advance(phase: str, done: int) -> None:
+            bar.update(trials, description=phase, completed=done)
+
         try:
-            return runner.run(
-                settings,
-                store,
-                jobs,
-                lambda phase, done: bar.update(trials, description=phase, completed=done),
-            )
-        except (KeyboardInterrupt, engines.WorkerDiedError) as stop:
+            with stopping.by_signals():
+                return study.run(settings, engine, out, advance, command)
+        except KeyboardInterrupt as stop:
             bar.stop()
             terminal.say(
-                f"{str(stop) or 'stopped'}: {bar.tasks[trials].completed:.0f} of "
-                f"{settings.trials} runs are kept in {file}; the same command goes on from there",
+                f"stopped: {bar.tasks[trials].completed:.0f} of {settings.trials} runs are kept "
+                f"in {out / study.FILE}; the same command goes on from there",
                 console,
             )
-            raise typer.Exit(1 if str(stop) else 130) from None
+            raise typer.Exit(stopping.exit_code(stop)) from None

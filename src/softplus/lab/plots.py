@@ -55,7 +55,7 @@ def figures(results: Results) -> list[Picture]:
     with rc_context(_STYLE):
         return [
             Picture(
-                _svg(_differences(results)),
+                _svg(differences(results)),
                 f"The verdict: difference in test {problem.metric.name} from {settings.reference}, "
                 "with its 95% interval; the band is the margin within which a difference does "
                 f"not matter. {'Right' if problem.metric.higher_is_better else 'Left'} is better.",
@@ -157,7 +157,8 @@ def _colours(results: Results) -> dict[str, str]:
     return {arm.name: "black" if arm.name == reference else next(others) for arm in results.arms}
 
 
-def _differences(results: Results) -> Figure:
+def differences(results: Results) -> Figure:
+    """Draw the difference of each arm from the reference, with its interval and the margin."""
     problem, verdicts = results.problem, results.verdicts
     figure = Figure(figsize=(8, 1.3 + 0.5 * len(verdicts)), layout="constrained")
     ax = figure.subplots()

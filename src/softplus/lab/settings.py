@@ -1,5 +1,6 @@
 """The settings of a study: what the user asked for, and the trials that takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softplus.lab import activations
@@ -62,27 +63,27 @@ class Settings:
 
 def settings(
     problem: Problem,
-    spellings: str,
+    spellings: str | None = None,
     *,
     inits: str = "default",
     seeds: int | None = None,
-    rates: str | None = None,
+    rates: str | Sequence[float] | None = None,
     margin: float | None = None,
     quick: bool = False,
 ) -> Settings:
-    """Return the settings for what the command line says.
+    """Return the settings for what the command line, or `compare`, says.
 
     Raises:
         UsageError: Something in it is unknown, no number, or out of range.
     """
     grid = problem.learning_rates
     if rates is not None:
-        grid = _parse_rates(rates)
+        grid = _parse_rates(rates) if isinstance(rates, str) else tuple(sorted(set(rates)))
     elif quick and grid:
         grid = _QUICK_RATES
     return Settings(
         problem=problem,
-        activations=tuple(activations.parse_list(spellings, inits)),
+        activations=tuple(activations.parse_list(spellings or problem.arms, inits)),
         seeds=(_QUICK_SEEDS if quick else _SEEDS) if seeds is None else seeds,
         learning_rates=grid,
         margin=problem.metric.margin if margin is None else margin,

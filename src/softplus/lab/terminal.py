@@ -46,6 +46,17 @@ def say(text: str, console: Console) -> None:
     console.print(text, highlight=False, markup=False)
 
 
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    >>> duration(3), duration(100), duration(9_000)
+    ('3 s', '2 min', '2.5 h')
+    """
+    if seconds < 60:
+        return f"{max(1, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3600:.1f} h"
+
+
 def complain(error: Exception) -> None:
     """Print an error as one line, to stderr, after the traceback of the user's own code."""
     if isinstance(error, TheirError):

@@ -1,16 +1,20 @@
 """The problems: what `softplus compare` can be asked about, by name or by file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from softplus.lab.errors import UsageError, unknown
-from softplus.lab.problems import networks
+from softplus.lab.problems import networks, signed_distance
 from softplus.lab.problems.problem import Metric, Problem
 
 __all__ = ["BUILT_IN", "Metric", "Problem", "load"]
 
-BUILT_IN = {"digits": networks.digits, "diabetes": networks.diabetes}
+BUILT_IN: dict[str, Callable[..., Problem]] = {
+    "digits": networks.digits,
+    "diabetes": networks.diabetes,
+    "sdf": signed_distance.sdf,
+}
 _TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".pq", ".npz")
 
 

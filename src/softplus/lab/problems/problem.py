@@ -39,7 +39,7 @@ class Problem(ABC):
 
     `learning_rates` is the grid to choose from; where it is empty the problem trains at its own
     rate. `test_ratio` is the size of the test split over that of the training split, None where
-    it is not known. `rows` is how many `things`, in words, the data hold. `notes` say what was
+    it is not known. `arms` are compared where the user names none. `rows` is how many `things`, in words, the data hold. `notes` say what was
     detected and done.
     """
 
@@ -48,6 +48,7 @@ class Problem(ABC):
     metric: Metric
     learning_rates: tuple[float, ...]
     test_ratio: float | None
+    arms: str = "relu,softplus"
     rows: int | None = None
     things: str = "rows"
     notes: tuple[str, ...] = ()
