@@ -153,7 +153,7 @@ def compare(
     Args:
         task: What the command line takes: "digits", "diabetes", "sdf", the path of a table or of a
             task file. Or a data frame (of polars or pandas), or a mapping of columns.
-        activations: The arms, comma-separated or a sequence, as on the command line; None: the task's.
+        activations: The arms, comma-separated or a list, as on the command line; None: the task's.
         target: Of a table, the column to predict; `group`, `time`, `kind`, `categorical` and
             `ignored` are the command line's.
         group: A column whose groups no split may cut.

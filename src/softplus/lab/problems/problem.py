@@ -39,8 +39,8 @@ class Problem(ABC):
 
     `learning_rates` is the grid to choose from; where it is empty the problem trains at its own
     rate. `test_ratio` is the size of the test split over that of the training split, None where
-    it is not known. `arms` are compared where the user names none. `rows` is how many `things`, in words, the data hold. `notes` say what was
-    detected and done.
+    it is not known. `arms` are compared where the user names none. `rows` is how many `things`, in
+    words, the data hold. `notes` say what was detected and done.
     """
 
     name: str

@@ -34,7 +34,8 @@ class SignedDistance(Network):
         """Return the squared error of the distance and of the gradient's length, point by point."""
         distances, gradients = _with_gradients(model, inputs, create_graph=True)
         errors = ((distances - targets[..., 0]) / _BAND) ** 2
-        return errors + _EIKONAL * (gradients.norm(dim=-1) - 1) ** 2
+        lengths: Tensor = torch.linalg.vector_norm(gradients, dim=-1)
+        return errors + _EIKONAL * (lengths - 1) ** 2
 
     def score(self, model: nn.Module, examples: Examples, rows: Tensor) -> float:
         """Return the mean angle between gradient and normal, in degrees."""
