@@ -1,6 +1,5 @@
 """`softplus compare`: which activation serves a problem better."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +85,14 @@ _Margin = Annotated[
     ),
 ]
 _Jobs = Annotated[int | None, typer.Option(help="Processes. [default: one a core]")]
+_Engine = Annotated[
+    str, typer.Option(help="Where trials run: local, or ray (pip install 'softplus[ray]').")
+]
+_Address = Annotated[
+    str | None,
+    typer.Option(help="The Ray cluster's, as host:6379 or auto. [default: one on this machine]"),
+]
+_Gpus = Annotated[float, typer.Option(help="GPUs a trial, on Ray; a share, as 0.25, is allowed.")]
 _Out = Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")]
 _Quick = Annotated[
     bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
@@ -110,6 +117,9 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     rates: _Rates = None,
     margin: _Margin = None,
     jobs: _Jobs = None,
+    engine: _Engine = "local",
+    address: _Address = None,
+    gpus: _Gpus = 0.0,
     out: _Out = Path("softplus-report"),
     quick: _Quick = False,
 ) -> None:
@@ -119,7 +129,7 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     """
     from rich.console import Console
 
-    from softplus.lab import files, problems, report, settings, terminal
+    from softplus.lab import engines, files, machine, problems, report, settings, terminal
     from softplus.lab.errors import UsageError
 
     if COMMAND in ctx.meta:
@@ -144,14 +154,14 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     asked = settings.settings(
         problem, names, inits=init, seeds=seeds, rates=rates, margin=margin, quick=quick
     )
-    jobs = os.cpu_count() or 1 if jobs is None else jobs
-    if jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, got {jobs}")
+    chosen = engines.choose(
+        engine, jobs=machine.cores() if jobs is None else jobs, address=address, gpus=gpus
+    )
     files.prepare_folder("--out", out)
     console = Console()
     for line in [f"{problem.title}; {problem.training}", *problem.notes]:
         terminal.say(line, console)
-    results = _run(asked, out / "study.sqlite", jobs, console)
+    results = _run(asked, out / "study.sqlite", chosen, console)
     paths = report.write(results, out)
     terminal.show_study(results, console)
     for path in paths:
@@ -163,25 +173,26 @@ def _names(spelling: str | None) -> list[str]:
     return [name.strip() for name in spelling.split(",")] if spelling else []
 
 
-def _run(settings: Any, file: Path, jobs: int, console: Any) -> Any:
+def _run(settings: Any, file: Path, engine: Any, console: Any) -> Any:
     """Run a study under a progress bar; where it is stopped, say what is kept, and exit."""
-    from softplus.lab import engines, runner, terminal
+    from softplus.lab import runner, stopping, terminal
     from softplus.lab.store import Store
 
-    with Store(file) as store, terminal.progress() as bar:
+    with terminal.progress() as bar:
         trials = bar.add_task("", total=settings.trials)
         try:
-            return runner.run(
-                settings,
-                store,
-                jobs,
-                lambda phase, done: bar.update(trials, description=phase, completed=done),
-            )
-        except (KeyboardInterrupt, engines.WorkerDiedError) as stop:
+            with stopping.by_signals(), Store(file) as store:
+                return runner.run(
+                    settings,
+                    store,
+                    engine,
+                    lambda phase, done: bar.update(trials, description=phase, completed=done),
+                )
+        except KeyboardInterrupt as stop:
             bar.stop()
             terminal.say(
-                f"{str(stop) or 'stopped'}: {bar.tasks[trials].completed:.0f} of "
-                f"{settings.trials} runs are kept in {file}; the same command goes on from there",
+                f"stopped: {bar.tasks[trials].completed:.0f} of {settings.trials} runs are kept "
+                f"in {file}; the same command goes on from there",
                 console,
             )
-            raise typer.Exit(1 if str(stop) else 130) from None
+            raise typer.Exit(stopping.exit_code(stop)) from None

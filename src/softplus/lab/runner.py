@@ -196,10 +196,8 @@ def _best(means: dict[float, float], metric: Metric) -> float | None:
 
     Of equal ones it is the first. NaN is worse than any number.
     """
-    if not means:
-        return None
-    best, *others = means
-    for rate in others:
-        if math.isnan(means[best]) or metric.better(means[rate], means[best]):
+    best = next(iter(means), None)
+    for rate, mean in means.items():
+        if metric.better(mean, means[best]) or (math.isnan(means[best]) and not math.isnan(mean)):
             best = rate
     return best
