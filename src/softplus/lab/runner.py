@@ -196,8 +196,11 @@ def _best(means: dict[float, float], metric: Metric) -> float | None:
 
     Of equal ones it is the first. NaN is worse than any number.
     """
-    best = next(iter(means), None)
-    for rate, mean in means.items():
-        if metric.better(mean, means[best]) or (math.isnan(means[best]) and not math.isnan(mean)):
+    if not means:
+        return None
+    numbers = {rate: mean for rate, mean in means.items() if not math.isnan(mean)} or means
+    best, *others = numbers
+    for rate in others:
+        if metric.better(numbers[rate], numbers[best]):
             best = rate
     return best

@@ -103,10 +103,15 @@ class TorchProblem(Problem):
             arms.setdefault((trial.arm, trial.measured), []).append(trial)
         batches = []
         for (arm, _), group in arms.items():
-            with torch.random.fork_rng(devices=[]):
-                together = self.may_stack(self.model(activations.parse(arm)))
-            batches += [group] if together else [[trial] for trial in group]
+            batches += [group] if self._stacks(arm) else [[trial] for trial in group]
         return batches
+
+    def _stacks(self, arm: str) -> bool:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return self.may_stack(self.model(activations.parse(arm)))
+        except Exception:  # noqa: BLE001  # a model that cannot be made: its trials will tell
+            return False
 
     @property
     def look_every(self) -> int:
