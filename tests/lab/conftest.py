@@ -2,7 +2,7 @@
 
 import pytest
 
-from softplus.lab import activations, problems, runner
+from softplus.lab import activations, engines, problems, runner
 from softplus.lab.settings import Settings
 from softplus.lab.store import Store
 
@@ -32,4 +32,4 @@ def results(tmp_path_factory):
     """Return the results of one small study, for the tests of what is made of them."""
     three = tuple(activations.parse_list("relu,softplus,gelu"))
     with Store(tmp_path_factory.mktemp("study") / "study.sqlite") as store:
-        return runner.run(small(activations=three), store, 1, lambda *_: None)
+        return runner.run(small(activations=three), store, engines.choose(), lambda *_: None)

@@ -10,6 +10,12 @@ from softplus.lab.trials import Trial
 RELU, SOFTPLUS = activations.parse_list("relu,softplus")
 
 
+def train(problem, trial):
+    """Return the outcome of one trial."""
+    (outcome,) = training.run(problem, [trial])
+    return outcome
+
+
 def test_activations_share_the_weights_they_start_from():
     problem = problems.load("digits", depth=2, width=16)
     with torch.random.fork_rng():
@@ -24,16 +30,16 @@ def test_a_trial_is_reproducible_and_leaves_the_global_generator_alone(settings)
     problem, trial = settings().problem, Trial("softplus", 1e-2, seed=0, measured=True)
     torch.manual_seed(7)
     before = torch.get_rng_state()
-    first = training.run(problem, trial)
+    first = train(problem, trial)
     assert torch.equal(torch.get_rng_state(), before)
-    assert training.run(problem, trial) == first
+    assert train(problem, trial) == first
     assert first.measures is not None
 
 
 def test_a_diverging_trial_keeps_the_best_state_before_it(settings):
     problem = settings("diabetes").problem
     trial = Trial("relu", 1e30, seed=0, measured=True)
-    result = training.run(problem, trial)
+    result = train(problem, trial)
     assert result.diverged_at is not None
     assert math.isfinite(result.test)
     assert result.validation <= result.curve[0][1]
@@ -42,11 +48,11 @@ def test_a_diverging_trial_keeps_the_best_state_before_it(settings):
 def test_the_state_judged_is_the_best_one_and_the_goal_is_counted_in_steps(settings):
     problem = settings("diabetes", epochs=2).problem
     trial = Trial("relu", 1.0, seed=0, measured=False)
-    result = training.run(problem, trial)
+    result = train(problem, trial)
     metrics = [metric for _, metric in result.curve]  # lower is better here
     assert min(metrics) == result.validation < metrics[-1]
     assert result.test < 10  # the last state's is in the hundreds
     assert result.steps_to_goal is None
     problem = settings(epochs=5, width=64).problem
-    digits = training.run(problem, Trial("relu", 1e-2, seed=0, measured=False))
+    digits = train(problem, Trial("relu", 1e-2, seed=0, measured=False))
     assert digits.steps_to_goal == next(step for step, metric in digits.curve if metric >= 90)

@@ -89,12 +89,13 @@ _Margin = Annotated[
 _Jobs = Annotated[int | None, typer.Option(help="Processes. [default: one a core]")]
 _Out = Annotated[Path, typer.Option(help="Folder of the report and the finished runs.")]
 _Engine = Annotated[
-    str, typer.Option(help="Where trials run: local, processes of this machine, or ray.")
+    str, typer.Option(help="Where trials run: local, or ray (pip install 'softplus[ray]').")
 ]
 _Address = Annotated[
-    str | None, typer.Option(help="Of a running Ray cluster. [default: one of this machine's]")
+    str | None,
+    typer.Option(help="The Ray cluster's, as host:6379 or auto. [default: one on this machine]"),
 ]
-_Gpus = Annotated[float, typer.Option(help="What a trial takes of a GPU, on a Ray cluster.")]
+_Gpus = Annotated[float, typer.Option(help="GPUs a trial, on Ray; a share, as 0.25, is allowed.")]
 _Quick = Annotated[
     bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
 ]

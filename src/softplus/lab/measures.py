@@ -167,11 +167,8 @@ class UpdatePath:
         self._previous = gradients.clone()
         self._first_layer.append(gradients[:, : self._count].norm(dim=1))
 
-    def summary(self, row: int, steps: int) -> dict[str, float]:
+    def summary(self, row: int, steps: int) -> tuple[float, float]:
         """Return the mean cosine and the first layer's median norm over a network's first steps."""
         cosines = [float(cosine[row]) for cosine in self._cosines[: max(0, steps - 1)]]
         norms = [float(norm[row]) for norm in self._first_layer[:steps]]
-        return {
-            "smoothness": fmean(cosines) if cosines else 0.0,
-            "first_layer_gradient": median(norms) if norms else math.nan,
-        }
+        return fmean(cosines) if cosines else 0.0, median(norms) if norms else math.nan

@@ -198,8 +198,9 @@ def _best(means: dict[float, float], metric: Metric) -> float | None:
     """
     if not means:
         return None
-    best, *others = means
+    numbers = {rate: mean for rate, mean in means.items() if not math.isnan(mean)} or means
+    best, *others = numbers
     for rate in others:
-        if math.isnan(means[best]) or metric.better(means[rate], means[best]):
+        if metric.better(numbers[rate], numbers[best]):
             best = rate
     return best

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 # PyTorch's vector loops take up to 32 numbers at a time, and the rest of a tensor goes another way,
-# with other bits. A row of parameters is a multiple of it, so no network's numbers are the rest.
-_ROW = 64
+# with other bits. So a row of parameters and a batch are multiples of it: nobody's are the rest.
+VECTOR = 32
+# The bits of a matrix product vary with the address of the result: a matrix of [13, 10], of which
+# every second one starts 8 bytes beside a multiple of 16, had two kinds. So all start alike.
+_CACHE_LINE = 16
 # Above it the matrix products are all that counts, and company makes nothing faster.
 _MOST_PARAMETERS = 2**18
 
@@ -19,7 +22,8 @@ class Stack(nn.Module):
     """Chains of linear layers and elementwise modules, of one shape, trained side by side.
 
     Takes [networks, examples, features] and returns [networks, examples, outputs]. From two
-    networks on, the bits of one depend neither on how many there are nor on its place among them.
+    networks on, and with a multiple of VECTOR examples, the bits of one depend neither on how many
+    there are nor on its place among them.
     `values` and `gradients` have a row for each network. The parameters of `models` are views of
     the rows, and their elementwise modules are those of the first.
     """
@@ -28,7 +32,7 @@ class Stack(nn.Module):
         super().__init__()
         self.models = list(models)  # in a plain list, which is no part of this module
         numbers = sum(parameter.numel() for parameter in models[0].parameters())
-        shape = (len(models), math.ceil(numbers / _ROW) * _ROW)
+        shape = (len(models), math.ceil(numbers / VECTOR) * VECTOR)
         self.values, self.gradients = torch.zeros(shape), torch.zeros(shape)
         self._best = self.values.clone()
         self._leaves: list[tuple[Tensor, Tensor]] = []
@@ -52,12 +56,12 @@ class Stack(nn.Module):
         # Transposed, as `inputs @ weight` reads it: its gradient comes so.
         shape = parameters[0].t().shape
         values, gradients = (
-            rows[:, place].unflatten(1, shape) for rows in (self.values, self.gradients)
+            rows[:, place].view(len(rows), *shape) for rows in (self.values, self.gradients)
         )
         for row, parameter in zip(values, parameters, strict=True):
             row.copy_(parameter.detach().t())
             parameter.data = row.t()
-        leaf = values.detach().requires_grad_()
+        leaf: Tensor = values.detach().requires_grad_()
         self._leaves.append((leaf, gradients))
         return leaf
 
@@ -81,7 +85,9 @@ class Stack(nn.Module):
         """Return the rows in blocks of these sizes, each as one parameter for an optimizer."""
         blocks = []
         for values, gradients in zip(
-            self.values.split(list(sizes)), self.gradients.split(list(sizes)), strict=True
+            torch.split(self.values, list(sizes)),
+            torch.split(self.gradients, list(sizes)),
+            strict=True,
         ):
             blocks.append(nn.Parameter(values))
             blocks[-1].grad = gradients
@@ -136,7 +142,10 @@ class _Linears(nn.Module):
 
 
 def can_stack(model: nn.Module) -> bool:
-    """Whether the model is one linear layer after another, with nothing else that learns."""
+    """Whether the model is one linear layer after another, with nothing else that learns.
+
+    Matrices of an odd size are excluded, and large ones, which gain nothing.
+    """
     layers = list(_layers(model))
     linear = [layer for layer in layers if type(layer) is nn.Linear]
     others = [layer for layer in layers if type(layer) is not nn.Linear]
@@ -148,6 +157,7 @@ def can_stack(model: nn.Module) -> bool:
         and not any(getattr(layer, hook) for layer in layers for hook in hooks)
         and not any(layer.state_dict() for layer in others)
         and all(p.requires_grad and p.dtype == torch.float32 and p.is_cpu for p in parameters)
+        and all(layer.weight.numel() % _CACHE_LINE == 0 for layer in linear)
         and sum(parameter.numel() for parameter in parameters) <= _MOST_PARAMETERS
     )
 

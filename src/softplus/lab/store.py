@@ -1,4 +1,4 @@
-"""The study's memory: every finished trial, in one SQLite file, and who is at work on the others."""
+"""The study's memory: every finished trial, and who is at work on which, in one SQLite file."""
 
 import os
 import platform
@@ -148,7 +148,7 @@ class Store:
         return [keys[key] for key in free]
 
     def forget_failures(self) -> None:
-        """Let trials that failed in earlier commands run again, unless another command is running."""
+        """Let trials that failed in earlier commands run again, unless another one is running."""
         with self._refusing(), self._transaction():
             self._bury()
             (runners,) = self._connection.execute("SELECT count(*) FROM runners").fetchone()

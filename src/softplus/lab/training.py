@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,38 @@ from softplus.lab.trials import Drift, Outcome, Trial
 
 # A median needs six values for a 95% interval, so so many seeds of an arm are trained twice.
 _TWINS = 6
-# PyTorch's vector loops take up to 32 numbers at a time, and compute the rest of a tensor another
-# way, with other bits. Where a batch is no multiple of that, spare networks stand at the end.
-_VECTOR = 32
 # Steps whose examples are gathered at once: a gather of one step costs as much as of sixteen.
 _GATHERED = 16
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a seed draws of the data, in batches of so many rows, so many an epoch."""
+
+    split: Split
+    examples: Examples
+    batch: int
+    batches: int
+
+    @classmethod
+    def of(cls, problem: TorchProblem, seed: int) -> Self:
+        """Return what this seed draws; the number of steps is the same for every seed."""
+        split = problem.split(seed)
+        rows = problem.parts["train"]
+        batch = problem.batch_size
+        if batch > rows:
+            batch = rows // stacking.VECTOR * stacking.VECTOR or rows
+        return cls(split, problem.examples(split.train), batch, rows // batch)
+
+    def epochs(self, seed: int) -> Iterator[Tensor]:
+        """Yield the training rows in a new order, again and again; what fills no batch sits out."""
+        generator = torch.Generator().manual_seed(seed)
+        train, wanted = self.split.train, self.batch * self.batches
+        while True:
+            # A split by groups may have fewer rows than the first one: then some come twice.
+            rounds = math.ceil(wanted / len(train))
+            orders = [torch.randperm(len(train), generator=generator) for _ in range(rounds)]
+            yield train[torch.cat(orders)[:wanted]]
 
 
 @dataclass
@@ -32,15 +59,13 @@ class _Run:
     """One network in training: where it comes from, and what was seen of it so far."""
 
     trial: Trial
-    split: Split
-    examples: Examples
+    data: _Data
     model: nn.Module
     curve: list[tuple[int, float]] = field(default_factory=list)
     best: float = math.nan
     steps_to_goal: int | None = None
     diverged_at: int | None = None
     measures: Measures | None = None
-    path: dict[str, float] = field(default_factory=dict)
     last_weights: Tensor | None = None
     last_outputs: Tensor | None = None
     test: float = math.nan
@@ -68,17 +93,21 @@ def _outcomes(problem: TorchProblem, trials: list[Trial]) -> list[Outcome]:
     except UsageError:
         raise
     except Exception:  # noqa: BLE001  # the model, the loss and the metric may be the user's
-        if len(trials) == 1:
-            return [Outcome(failure=traceback.format_exc().strip())]
-        return [outcome for trial in trials for outcome in _outcomes(problem, [trial])]
+        failure = traceback.format_exc().strip()
+    if len(trials) == 1:
+        return [Outcome(failure=failure)]
+    return [outcome for trial in trials for outcome in _outcomes(problem, [trial])]
 
 
 def _train(problem: TorchProblem, trials: list[Trial]) -> list[Outcome]:
     activation = activations.parse(trials[0].arm)
     # Rows of one learning rate stand together: they are one parameter of the optimizer.
     ordered = sorted(trials, key=lambda trial: trial.learning_rate or 0.0)
-    runs = {trial: _start(problem, activation, trial) for trial in ordered}
-    twins = {trial: _twin(problem, activation, trial) for trial in ordered if _has_twin(trial)}
+    data = {trial.seed: _Data.of(problem, trial.seed) for trial in trials}
+    runs = {trial: _start(problem, activation, trial, data[trial.seed]) for trial in ordered}
+    twins = {
+        trial: _twin(problem, activation, runs[trial]) for trial in ordered if _has_twin(trial)
+    }
     seats = [run for trial in ordered for run in (runs[trial], twins.get(trial)) if run]
     if stack := _stack(problem, activation, seats):
         _train_together(problem, activation, stack, seats)
@@ -88,21 +117,20 @@ def _train(problem: TorchProblem, trials: list[Trial]) -> list[Outcome]:
     return [_outcome(runs[trial], twins.get(trial)) for trial in trials]
 
 
-def _start(problem: TorchProblem, activation: Activation, trial: Trial) -> _Run:
-    split = problem.split(trial.seed)
+def _start(problem: TorchProblem, activation: Activation, trial: Trial, data: _Data) -> _Run:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         model = problem.model(activation)
-    return _Run(trial, split, problem.examples(split.train), model)
+    return _Run(trial, data, model)
 
 
 def _has_twin(trial: Trial) -> bool:
     return trial.measured and trial.seed < _TWINS
 
 
-def _twin(problem: TorchProblem, activation: Activation, trial: Trial) -> _Run:
+def _twin(problem: TorchProblem, activation: Activation, run: _Run) -> _Run:
     """Return the same start, but for the last bit of the last matrix's largest weight."""
-    twin = _start(problem, activation, trial)
+    twin = _start(problem, activation, run.trial, run.data)
     weight = [parameter for parameter in twin.model.parameters() if parameter.dim() > 1][-1]
     with torch.no_grad():
         place = torch.unravel_index(weight.abs().argmax(), weight.shape)
@@ -111,21 +139,19 @@ def _twin(problem: TorchProblem, activation: Activation, trial: Trial) -> _Run:
 
 
 def _stack(problem: TorchProblem, activation: Activation, seats: list[_Run]) -> Stack | None:
-    """Return the networks of the seats as one, with spare ones behind them, if they allow it."""
+    """Return the networks of the seats as one, where they allow it; one alone becomes two."""
     first = seats[0]
-    own_optimizer = type(problem).optimizer is not TorchProblem.optimizer
-    if own_optimizer or not stacking.can_stack(first.model):
+    if first.data.batch % stacking.VECTOR or not problem.may_stack(first.model):
         return None
-    inputs, targets = first.examples.batch(first.split.train[: _size(problem, first)])
+    inputs, targets = first.data.examples.batch(first.data.split.train[: first.data.batch])
     before = torch.get_rng_state()
     losses = problem.losses(first.model, inputs, targets)
     drew = not torch.equal(before, torch.get_rng_state())
     if losses is None or drew:
         return None
-    spare = 0 if len(losses) % _VECTOR == 0 else math.ceil(_VECTOR / len(losses))
     models = [seat.model for seat in seats]
-    for _ in range(max(spare, 2 - len(seats))):
-        models.append(_start(problem, activation, seats[-1].trial).model)
+    if len(models) == 1:
+        models.append(_start(problem, activation, first.trial, first.data).model)
     stack = Stack(models)
     return stack if stacking.agrees(stack, inputs) else None
 
@@ -134,14 +160,18 @@ def _train_together(
     problem: TorchProblem, activation: Activation, stack: Stack, seats: list[_Run]
 ) -> None:
     filled = seats + [seats[-1]] * (len(stack.models) - len(seats))
-    size = _size(problem, seats[0])
+    size = seats[0].data.batch
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for orders in zip(*(_orders(problem, run) for run in filled), strict=True):
-            for rows in zip(*(order.split(size * _GATHERED) for order in orders), strict=True):
-                pairs = [run.examples.batch(few) for run, few in zip(filled, rows, strict=True)]
+        for orders in zip(*(run.data.epochs(run.trial.seed) for run in filled), strict=True):
+            for rows in zip(
+                *(torch.split(order, size * _GATHERED) for order in orders), strict=True
+            ):
+                pairs = [r.data.examples.batch(few) for r, few in zip(filled, rows, strict=True)]
                 inputs, targets = (torch.stack(of) for of in zip(*pairs, strict=True))
-                yield from zip(inputs.split(size, dim=1), targets.split(size, dim=1), strict=True)
+                yield from zip(
+                    torch.split(inputs, size, 1), torch.split(targets, size, 1), strict=True
+                )
 
     def losses(inputs: Tensor, targets: Tensor) -> Tensor:
         of_examples = problem.losses(stack, inputs, targets)
@@ -156,27 +186,16 @@ def _train_together(
 
 
 def _train_alone(problem: TorchProblem, activation: Activation, seat: _Run) -> None:
-    size = _size(problem, seat)
     batches = (
-        seat.examples.batch(rows) for order in _orders(problem, seat) for rows in order.split(size)
+        seat.data.examples.batch(rows)
+        for order in seat.data.epochs(seat.trial.seed)
+        for rows in torch.split(order, seat.data.batch)
     )
     optimizer = problem.optimizer(seat.model.parameters(), seat.trial.learning_rate)
     steps = _Steps(batches, lambda *batch: problem.loss(seat.model, *batch).reshape(1), [optimizer])
     with torch.random.fork_rng():
         torch.manual_seed(seat.trial.seed)  # for what draws while it trains, as dropout does
         _follow(problem, activation, Alone(seat.model), [seat], steps)
-
-
-def _size(problem: TorchProblem, run: _Run) -> int:
-    return min(problem.batch_size, len(run.split.train))
-
-
-def _orders(problem: TorchProblem, run: _Run) -> Iterator[Tensor]:
-    """Yield the rows of each epoch in a new order; what fills no batch sits out."""
-    generator = torch.Generator().manual_seed(run.trial.seed)
-    train, size = run.split.train, _size(problem, run)
-    for _ in range(problem.epochs):
-        yield train[torch.randperm(len(train), generator=generator)][: len(train) // size * size]
 
 
 class _Steps(NamedTuple):
@@ -196,12 +215,13 @@ def _follow(
 ) -> None:
     """Train networks, of which the first are those of the runs, and judge each in the end."""
     start = time.thread_time()
-    after_step = activation.begin(networks.module, problem.steps)
+    last, look_every = problem.epochs * runs[0].data.batches, problem.look_every
+    after_step = activation.begin(networks.module, last)
     first_layer = next(runs[0].model.parameters()).numel()
     path = UpdatePath(first_layer) if runs[0].trial.measured else None
     _look(problem, networks, runs, 0)
     losses: list[Tensor] = []
-    for step, (inputs, targets) in enumerate(steps.batches, start=1):
+    for step, (inputs, targets) in zip(range(1, last + 1), steps.batches, strict=False):
         loss = steps.losses(inputs, targets)
         networks.backward(loss.sum())
         if path:
@@ -210,7 +230,7 @@ def _follow(
             optimizer.step()
         after_step()
         losses.append(loss.detach())
-        if step % problem.look_every == 0 or step == problem.steps:
+        if step % look_every == 0 or step == last:
             _note_divergence(runs, torch.stack(losses), step)
             losses.clear()
             _look(problem, networks, runs, step)
@@ -218,9 +238,10 @@ def _follow(
                 break
     for row, run in enumerate(runs):
         _judge(problem, activation, networks, row, run)
-        if path:
-            followed = run.diverged_at - 1 if run.diverged_at else problem.steps
-            run.path = path.summary(row, followed)
+        if path and run.measures:
+            followed = run.diverged_at - 1 if run.diverged_at else last
+            smoothness, norm = path.summary(row, followed)
+            run.measures = replace(run.measures, smoothness=smoothness, first_layer_gradient=norm)
     seconds = (time.thread_time() - start) / len(runs)
     for run in runs:
         run.seconds = seconds
@@ -241,7 +262,7 @@ def _look(problem: TorchProblem, networks: Stack | Alone, runs: list[_Run], step
     for row, run in enumerate(runs):
         if run.diverged_at:
             continue
-        metric = _score(problem, run.model, run, run.split.validation)
+        metric = _score(problem, run.model, run, run.data.split.validation)
         run.curve.append((step, metric))
         if run.steps_to_goal is None and judged.goal is not None:
             reached = math.isfinite(metric) and not judged.better(judged.goal, metric)
@@ -253,7 +274,7 @@ def _look(problem: TorchProblem, networks: Stack | Alone, runs: list[_Run], step
 
 def _score(problem: TorchProblem, model: nn.Module, run: _Run, rows: Tensor) -> float:
     model.eval()
-    metric = problem.score(model, run.examples, rows)
+    metric = problem.score(model, run.data.examples, rows)
     model.train()
     return metric
 
@@ -269,15 +290,15 @@ def _judge(
         networks.restore(row)
     model = activation.finish(run.model)
     if activation.anneals:
-        run.best = _score(problem, model, run, run.split.validation)
-    run.test = _score(problem, model, run, run.split.test)
+        run.best = _score(problem, model, run, run.data.split.validation)
+    run.test = _score(problem, model, run, run.data.split.test)
     if run.trial.measured:
-        run.measures = measure(model.eval(), run.examples.batch(torch.cat(run.split))[0])
+        run.measures = measure(model.eval(), run.data.examples.batch(torch.cat(run.data.split))[0])
 
 
 def _outputs(model: nn.Module, run: _Run) -> Tensor | None:
     with torch.no_grad():
-        outputs = model.eval()(run.examples.batch(run.split.test)[0])
+        outputs = model.eval()(run.data.examples.batch(run.data.split.test)[0])
     return outputs if isinstance(outputs, Tensor) else None
 
 
@@ -288,7 +309,7 @@ def _outcome(run: _Run, twin: _Run | None) -> Outcome:
         steps_to_goal=run.steps_to_goal,
         diverged_at=run.diverged_at,
         curve=tuple(run.curve),
-        measures=replace(run.measures, **run.path) if run.measures else None,
+        measures=run.measures,
         drift=_drift(run, twin) if twin else None,
         seconds=run.seconds + (twin.seconds if twin else 0.0),
     )

@@ -36,8 +36,7 @@ class Local(Engine):
         """Yield (item, function(item)) in the order in which they finish."""
         if self._jobs == 1:
             with timing.threads(1):
-                for item in items:
-                    yield item, function(item)
+                yield from ((item, function(item)) for item in items)
             return
         running: dict[Future[Output], Item] = {}
         while True:

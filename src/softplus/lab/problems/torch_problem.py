@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from softplus.lab import activations, stacking
 from softplus.lab.activations import Activation
 from softplus.lab.problems.problem import Problem
 from softplus.lab.trials import Trial
@@ -86,12 +87,31 @@ class TorchProblem(Problem):
         """How many steps a training takes; the rows that fill no batch sit out an epoch."""
         return self.epochs * max(1, self.parts["train"] // self.batch_size)
 
+    def may_stack(self, model: nn.Module) -> bool:
+        """Whether networks as this one may train as one, by the rules of this problem too."""
+        own = type(self)
+        return (
+            own.optimizer is TorchProblem.optimizer  # another one may look at the parameters
+            and own.losses is not TorchProblem.losses
+            and stacking.can_stack(model)
+        )
+
     def batches(self, trials: Sequence[Trial]) -> list[list[Trial]]:
-        """Return the trials arm by arm: their networks may train as one."""
-        groups: dict[tuple[str, bool], list[Trial]] = {}
+        """Return the trials of each arm together where their networks may train as one."""
+        arms: dict[tuple[str, bool], list[Trial]] = {}
         for trial in trials:
-            groups.setdefault((trial.arm, trial.measured), []).append(trial)
-        return list(groups.values())
+            arms.setdefault((trial.arm, trial.measured), []).append(trial)
+        batches = []
+        for (arm, _), group in arms.items():
+            batches += [group] if self._stacks(arm) else [[trial] for trial in group]
+        return batches
+
+    def _stacks(self, arm: str) -> bool:
+        try:
+            with torch.random.fork_rng(devices=[]):
+                return self.may_stack(self.model(activations.parse(arm)))
+        except Exception:  # noqa: BLE001  # a model that cannot be made: its trials will tell
+            return False
 
     @property
     def look_every(self) -> int:
