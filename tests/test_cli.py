@@ -105,6 +105,46 @@ def test_compare_takes_every_activation_on_the_positive_target(tmp_path):
     assert len(results["verdicts"]) == 7
 
 
+def test_compare_says_what_it_found_in_a_table_and_how_long_it_will_take(tmp_path):
+    rows = "".join(f"{n},{n % 7 / 7},{'high' if n % 7 > 3 else 'low'}\n" for n in range(100))
+    (tmp_path / "people.csv").write_text(f"id,height,class\n{rows}")
+    result = softplus("compare", "people.csv", "--target", "class", *SMALL, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    head = result.stdout.split("against relu")[0]
+    for words in (
+        "people.csv: 100 rows, class from 1 columns",
+        "target class: 2 classes",
+        "id (a name of the rows)",
+        "4 trainings, at most about ",
+        "On these 100 rows",
+    ):
+        assert words in (head if "On these" not in words else result.stdout)
+    results = json.loads((tmp_path / "softplus-report" / "results.json").read_text())
+    assert results["problem"]["identity"]["target"] == "class"
+
+
+def test_compare_takes_a_task_file_and_shows_the_traceback_of_what_it_raises(tmp_path):
+    task = tmp_path / "task.py"
+    task.write_text(
+        "import torch\nfrom torch import nn\n"
+        "def model(): return nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))\n"
+        "def data(): return torch.randn(60, 2), torch.randn(60)\n"
+    )
+    small = ["--seeds", "2", "--lr", "1e-2", "--jobs", "2", "--epochs", "1"]
+    result = softplus("compare", task, *small, "--init", "he", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [arm["name"] for arm in results["arms"]] == ["relu:init=he", "softplus:init=he"]
+
+    task.write_text(task.read_text() + "def loss(outputs, targets): return outputs @ outputs\n")
+    result = softplus("compare", task, *small, "--out", tmp_path / "out")
+    assert result.returncode == 2
+    lines = result.stderr.strip().splitlines()
+    assert "return outputs @ outputs" in result.stderr
+    assert lines[-1].startswith("softplus: training task.py raised RuntimeError")
+    assert "softplus/lab/training" not in result.stderr
+
+
 def test_bench_prints_ratios_and_writes_the_times_and_the_plot(monkeypatch, capsys, tmp_path):
     arguments = ["--quick", "--dtype", "float32,float16", "--size", "64,65536", "--threads", "1"]
     files = ["--json", str(tmp_path / "bench.json"), "--plot", str(tmp_path / "bench.svg")]
@@ -172,6 +212,10 @@ ARMS = {"gelu": 1.0, "relu": 2.0}
         (["judge", "missing.csv"], ["missing.csv cannot be read as CSV", "No such file"]),
         (["judge", __file__, "--margin", "-1"], ["margin must be a positive number, got -1"]),
         (["judge", __file__, "--json", "/dev/null/x"], ["--json /dev/null/x cannot be written"]),
+        (["compare"], ["needs a task", "a table", "model()"]),
+        (["compare", "digits", "--target", "y"], ["--target is for a table"]),
+        (["compare", "no.csv", "--target", "y"], ["no.csv is no file"]),
+        (["compare", "digits", "--init", "hee"], ["did you mean he?"]),
         (["table", "--plot", "functions.xyz"], ["--plot", "suffix", "svg"]),
         (["table", "--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
         (["bench", "--dtype", "float23"], ["unknown dtype 'float23'"]),

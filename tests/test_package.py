@@ -185,6 +185,11 @@ def test_import_softplus_loads_no_extra():
     assert more <= {"softplus", *sys.stdlib_module_names}
 
 
+def test_the_face_of_the_lab_loads_nothing_before_it_is_used():
+    loaded = loaded_by("import softplus.lab; dir(softplus.lab)")
+    assert not {name.split(".")[0] for name in loaded - loaded_by("import torch")} & set(EXTRAS)
+
+
 # The house's rules
 
 ROOT = SOURCE.parent.parent

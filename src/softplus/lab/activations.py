@@ -206,7 +206,7 @@ def derivatives(function: Callable[[Tensor], Tensor], x: Tensor, orders: int = 2
     [tensor([0.]), tensor([1.]), tensor([-0.])]
     """
     x = x.detach().requires_grad_()
-    found = [function(x)]
+    found = [function(x.clone())]  # a module in place overwrites what it gets
     for _ in range(orders):
         (gradient,) = torch.autograd.grad(found[-1].sum(), x, create_graph=True)
         found.append(gradient)

@@ -86,7 +86,7 @@ def measure(model: nn.Module, inputs: Any) -> Measures | None:
     before = [z for _, z in found]
     slopes = [derivatives(module, z, orders=1)[1].abs() for module, z in found]
     with torch.no_grad():
-        after = [module(z) for module, z in found]
+        after = [module(z.clone()) for module, z in found]
     layers = tuple(
         LayerMeasures(
             units=z.shape[1],

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from softplus.conversion import convert
+from softplus.conversion import convert, find_sites
 from softplus.lab import training
 from softplus.lab.activations import Activation
 from softplus.lab.errors import UsageError, their_code
@@ -32,10 +32,14 @@ _JUDGED_AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFile(TorchProblem):
-    """Trains what a Python file defines; its ReLUs are the arm's, put there by `convert`."""
+    """Trains what a Python file defines; its ReLUs are the arm's, put there by `convert`.
+
+    `staying` names the activations that cannot be replaced.
+    """
 
     path: Path
     digest: str
+    staying: tuple[str, ...]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -69,7 +73,8 @@ class TaskFile(TorchProblem):
 
     def model(self, activation: Activation) -> nn.Module:
         """Return a new model with the arm's activation in the place of each ReLU."""
-        converted = convert(_module(self.path, self.digest).model(), {"relu": activation.build()})
+        model = _module(self.path, self.digest).model()
+        converted = convert(model, {"relu": activation.build()}, exclude=self.staying or None)
         activation.initialise(converted)
         inputs, _ = self.examples(torch.arange(0)).batch(torch.arange(1))
         return converted if isinstance(inputs, Tensor) else Called(converted)
@@ -87,11 +92,11 @@ class TaskFile(TorchProblem):
         few = torch.split(rows, _JUDGED_AT_ONCE)
         batches = [examples.batch(each) for each in few]
         if task_options.takes_the_model(metric):
-            values = [float(metric(model, *batch)) for batch in batches]
+            values = [_number(metric(model, *batch)) for batch in batches]
             return sum(v * len(each) for v, each in zip(values, few, strict=True)) / len(rows)
         with torch.no_grad():
             outputs = torch.cat([model(inputs) for inputs, _ in batches])
-            return float(metric(outputs, torch.cat([targets for _, targets in batches])))
+            return _number(metric(outputs, torch.cat([targets for _, targets in batches])))
 
     def optimizer(
         self, parameters: Iterable[nn.Parameter], rate: float | None
@@ -110,6 +115,10 @@ class TaskFile(TorchProblem):
     def run(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Train every trial."""
         return training.run(self, trials)
+
+
+def _number(value: Any) -> float:
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 class Called(nn.Module):
@@ -161,6 +170,7 @@ def load(path: Path, **changes: int) -> TaskFile:
             f"model() of {path.name} must return a torch.nn.Module; got {type(model).__name__}"
         )
     sample, targets = data.batch(train[:2])
+    staying = tuple(site.name for site in find_sites(model) if site.obstacle is not None)
     settings: dict[str, Any] = {
         "name": path.name,
         "title": f"{type(model).__name__} on {len(data):,} examples",
@@ -168,13 +178,14 @@ def load(path: Path, **changes: int) -> TaskFile:
         "learning_rates": task_options.rates(task, path),
         # A test that is always the same says nothing about another one.
         "test_ratio": len(test) / len(train) if len(data.lengths) == 1 else None,
-        "notes": (*_conversion_notes(model, sample, path), *_other_notes(task, data)),
+        "notes": (*_conversion_notes(model, sample, path, staying), *_other_notes(task, data)),
         "rows": len(data),
         "things": "examples",
         "epochs": epochs,
         "batch_size": batch_size,
         "path": path,
         "digest": digest,
+        "staying": staying,
         **said,
         **changes,
     }
@@ -219,11 +230,15 @@ def _collection(path: Path, digest: str) -> Collection:
     return collect(data)
 
 
-def _conversion_notes(model: nn.Module, sample: Any, path: Path) -> list[str]:
+def _conversion_notes(
+    model: nn.Module, sample: Any, path: Path, staying: tuple[str, ...]
+) -> list[str]:
     """Return which ReLUs the arms replace, and which they cannot."""
     with their_code(f"model() of {path.name}, run on two examples,"):
         try:
-            record: Any = convert(model, {"relu": nn.SiLU()}, sample=sample).conversion
+            record: Any = convert(
+                model, {"relu": nn.SiLU()}, sample=sample, exclude=staying or None
+            ).conversion
         except ValueError as error:
             raise UsageError(f"model() of {path.name}: {error}") from None
     notes = [f"{len(record.sites)} ReLUs are the arm's: {_some(record.sites)}"]
