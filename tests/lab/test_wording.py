@@ -31,7 +31,7 @@ def test_a_winner_is_better_by_a_positive_number_on_these_rows_and_on_others():
     here, elsewhere = wording.sentences(verdict(-3), DIGITS)
     assert here == "On these 1,797 rows relu is better by 3.00 points (2.78 to 3.22)."
     assert elsewhere == (
-        "relu is better on other handwritten digits too, by 3.0 points (2.6 to 3.4)."
+        "On other handwritten digits relu is better too, by 3.0 points (2.6 to 3.4)."
     )
     loss = replace(DIGITS, higher_is_better=False)
     here, _ = wording.sentences(verdict(-3, higher_is_better=False), loss)
@@ -55,7 +55,7 @@ def test_equivalents_differ_by_less_than_the_margin():
         "On these 1,797 rows softplus and relu are equivalent: they differ by +0.10 points "
         "(-0.12 to +0.32), within the margin of 1 point."
     )
-    assert elsewhere.startswith("They are equivalent on other handwritten digits too: +0.1 points")
+    assert elsewhere.startswith("On other handwritten digits they are equivalent too: +0.1 points")
 
 
 def test_what_cannot_be_told_says_what_could_have_been_found_and_the_seeds():

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from softplus import __version__
-from softplus.lab import bench
+from softplus.lab import bench, purposes, summary
 from softplus.lab.judging import Judgement
 from softplus.lab.measures import LayerMeasures, Measures
 from softplus.lab.problems import Problem
@@ -19,16 +19,21 @@ from softplus.lab.results import Arm, Results
 from softplus.lab.trials import Drift, Outcome, Trial
 from softplus.ops import cpu
 
+# Of results.json: raise it when a reader of the schema before would misread the new one.
+_SCHEMA = 1
 # Part of every trial's key: raise it when a change makes earlier outcomes incomparable.
 _FORMAT = 3
 
 
 def of_results(results: Results) -> str:
-    """Return results.json; NaN and infinities, which JSON does not have, are null in it."""
+    """Return results.json, as report/results.schema.json describes it."""
     settings, problem = results.settings, results.problem
     document = {
+        "schema_version": _SCHEMA,
         "created": results.created,
+        "command": results.command,
         "software": results.software,
+        "machine": results.machine,
         "settings": {
             "activations": [activation.name for activation in settings.activations],
             "seeds": settings.seeds,
@@ -45,13 +50,16 @@ def of_results(results: Results) -> str:
             "goal": problem.metric.goal,
             "training": problem.training,
             "rows": problem.rows,
+            "things": problem.things,
             "parts": problem.parts,
             "test_ratio": problem.test_ratio,
             "notes": problem.notes,
             "identity": problem.identity,
         },
+        "notes": summary.notes(results),
         "arms": [_arm(arm) for arm in results.arms],
         "verdicts": [asdict(verdict) for verdict in results.verdicts],
+        "purposes": [asdict(purpose) for purpose in purposes.purposes(results)],
     }
     return json.dumps(_finite(document), indent=1, allow_nan=False)
 
@@ -61,6 +69,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
         "name": arm.name,
         "formula": arm.activation.formula,
         "parameters": arm.activation.parameters,
+        "init": arm.activation.init,
         "shape": arm.activation.shape(),
         "values": arm.activation.values(),
         "learning_rate": arm.learning_rate,

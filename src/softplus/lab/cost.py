@@ -18,11 +18,15 @@ _SECONDS_A_VISIT = 2e-3
 
 @dataclass(frozen=True)
 class Cost:
-    """Milliseconds a step, that time over the reference's, and bytes kept for backward."""
+    """Milliseconds a step, that time over the reference's, and bytes kept for backward.
+
+    `busy` says why there are no times, None where there are.
+    """
 
     milliseconds: Interval
     ratio: Interval
     bytes_kept: int
+    busy: str | None = None
 
 
 def measure(problem: Problem, activations: list[Activation], reference: str) -> dict[str, Cost]:

@@ -31,6 +31,11 @@ class Arm:
         return self.activation.name
 
     @property
+    def at_edge(self) -> bool:
+        """Whether the learning rate taken is the lowest or the highest of those tried."""
+        return len(self.tuning) > 1 and self.learning_rate in (min(self.tuning), max(self.tuning))
+
+    @property
     def measures(self) -> list[Measures]:
         """What was measured, seed by seed."""
         return [outcome.measures for outcome in self.outcomes if outcome.measures]

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from softplus.lab import bench, summary, table, wording
+from softplus.lab import bench, rows, summary, table, wording
 from softplus.lab.errors import TheirError
 from softplus.lab.judging import Judgement
 from softplus.lab.results import Results
@@ -106,7 +106,7 @@ def _measures(results: Results, columns: list[tuple[str, int]]) -> Table:
     )
     for heading in ["", *(name for name, _ in columns)]:
         shown.add_column(heading, overflow="fold")
-    for section, members in summary.sections(results).items():
+    for section, members in rows.sections(results).items():
         shown.add_section()
         shown.add_row(f"[bold]{section}[/]")
         for row in members:

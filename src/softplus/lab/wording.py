@@ -54,6 +54,16 @@ def difference(interval: Interval, unit: str = "") -> str:
     return " ".join(filter(None, [center, unit, _brackets(low, high)]))
 
 
+def estimate(interval: Interval) -> str:
+    """Return an estimate with its interval, without signs.
+
+    >>> estimate(Interval(1.08, 1.049, 1.111))
+    '1.08 (1.05 to 1.11)'
+    """
+    center, low, high = _rounded(interval, sign="-")
+    return " ".join(filter(None, [center, _brackets(low, high)]))
+
+
 def amount(value: float, unit: str = "") -> str:
     """Return a size with its unit.
 
@@ -107,10 +117,10 @@ def _elsewhere(verdict: Verdict, subject: Subject) -> str:
         return f"{unknown}."
     if answer.winner == "equivalent":
         interval = difference(answer.interval, subject.unit)
-        return f"They are equivalent on other {subject.things} too: {interval}."
+        return f"On other {subject.things} they are equivalent too: {interval}."
     if answer.winner != "cannot tell":
         gain = _gain(verdict, answer, subject)
-        return f"{answer.winner} is better on other {subject.things} too, by {gain}."
+        return f"On other {subject.things} {answer.winner} is better too, by {gain}."
     return (
         f"{unknown}: there the difference is {difference(answer.interval, subject.unit)}, and "
         f"{_runs(verdict)} find one of {amount(answer.smallest_difference, subject.unit)} or "

@@ -28,6 +28,13 @@ class Metric:
         return metric > other if self.higher_is_better else metric < other
 
     @property
+    def target(self) -> str:
+        """The goal with its unit: "90%", "5.6 nats"; nothing where there is none."""
+        if self.goal is None:
+            return ""
+        return f"{self.goal:g}{'' if self.unit == '%' else ' '}{self.unit}".strip()
+
+    @property
     def difference_unit(self) -> str:
         """The unit of a difference: of percentages it is points."""
         return "points" if self.unit == "%" else self.unit
