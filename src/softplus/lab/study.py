@@ -18,6 +18,7 @@ from softplus.lab import (
     plots,
     problems,
     report,
+    rows,
     runner,
     summary,
     terminal,
@@ -65,8 +66,8 @@ class Study:
                     **dict(zip(names, row.cells, strict=True)),
                     "how": row.how,
                 }
-                for section, rows in summary.sections(self.results).items()
-                for row in rows
+                for section, members in rows.sections(self.results).items()
+                for row in members
             ]
         )
 
