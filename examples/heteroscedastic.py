@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from softplus import Positive, Softplus, register_positive
-from softplus.lab import statistics, tasks, timing
+from softplus.lab import problems, statistics, timing, verdicts
 
 UNIT = 100.0  # of the targets, which run from 25 to 346
 SPREAD = 0.77  # the standard deviation of the targets, in that unit
@@ -49,9 +49,9 @@ def nll(distribution: Normal, targets: Tensor) -> Tensor:
 
 def train(scale: str, seed: int) -> tuple[float, float]:
     """Return the test NLL, and the share of test targets within the predicted 95% interval."""
-    task = tasks.load("diabetes")
-    fit, check, test = task.split(seed)
-    x, y = task.prepared(fit), task.targets / UNIT
+    problem = problems.load("diabetes")
+    fit, check, test = problem.split(seed)
+    x, y = problem.data.prepared(fit), problem.data.targets / UNIT
     torch.manual_seed(seed)
     model = Regression(x.shape[1], scale)
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=20)
     splits = parser.parse_args().splits
-    fit, _, test = tasks.load("diabetes").split(0)
+    fit, _, test = problems.load("diabetes").split(0)
     ratio = len(test) / len(fit)
     with timing.threads(1):
         results = {
@@ -89,19 +89,22 @@ def main() -> None:
     print(f"diabetes, {splits} splits: {len(fit)} patients to fit, {len(test)} to test")
     print(f"{'':20} {'test NLL, nats':>22} {'worst split':>12} {'in the 95% interval':>20}")
     for name, runs in results.items():
-        loss = statistics.mean_interval(losses[name], ratio)
+        loss = statistics.mean_interval(losses[name])
         inside = sum(share for _, share in runs) / splits
         interval = f"{loss.center:.3f} [{loss.low:.3f}, {loss.high:.3f}]"
         print(f"{name:20} {interval:>22} {max(losses[name]):12.3f} {inside:20.1%}")
-    reference = losses.pop(SOFTPLUS)
-    for verdict in statistics.decide(
-        losses, SOFTPLUS, reference, test_ratio=ratio, margin=0.05, higher_is_better=False
+    scores = {name: dict(enumerate(values)) for name, values in losses.items()}
+    for verdict in verdicts.decide(
+        scores, SOFTPLUS, test_ratio=ratio, margin=0.05, higher_is_better=False
     ):
-        gap = verdict.difference
-        print(
-            f"{verdict.arm} less {SOFTPLUS}: {gap.center:+.3f} nats "
-            f"[{gap.low:+.3f}, {gap.high:+.3f}], so: {verdict.winner}"
-        )
+        answers = {"on these patients": verdict.these_rows, "on others": verdict.other_rows}
+        for where, answer in answers.items():
+            if answer:
+                gap = answer.interval
+                print(
+                    f"{verdict.arm} less {SOFTPLUS} {where}: {gap.center:+.3f} nats "
+                    f"[{gap.low:+.3f}, {gap.high:+.3f}], so: {answer.winner}"
+                )
 
 
 if __name__ == "__main__":
