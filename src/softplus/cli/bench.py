@@ -44,7 +44,7 @@ def run_bench(  # noqa: PLR0917  # on the command line every one of them has a n
     if json_file:
         json_file.write_text(as_json.of_times(settings, cases, skipped), encoding="utf-8")
     if plot:
-        plots.save_bandwidth_plot(plot, cases)
+        plots.save_bandwidth_plot(plot, [case for case in cases if not case.busy] or cases)
     terminal.show_times(cases, console)
     if skipped:
         terminal.say(f"not compiled: {skipped}", console)

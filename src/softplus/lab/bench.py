@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 import torch
@@ -53,7 +53,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: median seconds a call, by implementation, all from the same rounds."""
+    """One comparison: median seconds a call, by implementation, all from the same rounds.
+
+    `spread` is how far the middle half of the rounds lies apart in the time of ours over ReLU's,
+    as a share. `busy` says why the times cannot be trusted, None where they can.
+    """
 
     direction: str
     dtype: str
@@ -61,6 +65,8 @@ class Case:
     threads: int
     eager: dict[str, float]
     compiled: dict[str, float] = field(default_factory=dict)
+    spread: float = 0.0
+    busy: str | None = None
 
     def gigabytes_a_second(self, name: str) -> float:
         """Return the traffic of an eager forward pass: every element read once, written once."""
@@ -149,7 +155,8 @@ def _measure(settings: Settings, direction: str, dtype: str, size: int, threads:
             calls[f"compiled {name}"] = _call(direction, name, compiled, tensors)
     context = torch.enable_grad if direction == RECORDED else torch.no_grad
     times = timing.interleaved(calls, settings.rounds, settings.visit, context)
-    medians = {name: median(seconds) for name, seconds in times.items()}
+    medians = times.medians(RELU)
+    low, middle, high = quantiles(times.ratios(OURS, RELU), n=4)
     return Case(
         direction,
         dtype,
@@ -161,6 +168,8 @@ def _measure(settings: Settings, direction: str, dtype: str, size: int, threads:
             for name in medians
             if name.startswith("compiled ")
         },
+        spread=(high - low) / middle,
+        busy=times.busy,
     )
 
 

@@ -159,7 +159,7 @@ def _check_hope(outcomes: list[Outcome]) -> None:
 
 def _with_time_to_goal(outcome: Outcome, of_step: Cost | None) -> Outcome:
     """Return the outcome with its steps to the goal in seconds, where a step's time is known."""
-    if outcome.steps_to_goal is None or of_step is None or of_step.milliseconds is None:
+    if outcome.steps_to_goal is None or of_step is None or of_step.busy:
         return outcome
     seconds = outcome.steps_to_goal * of_step.milliseconds.center / 1e3
     return replace(outcome, seconds_to_goal=seconds)

@@ -128,7 +128,8 @@ def show_times(cases: Sequence[bench.Case], console: Console) -> None:
     for threads in dict.fromkeys(case.threads for case in cases):
         shown = Table(
             title=f"Softplus beside ReLU and PyTorch's Softplus, threads: {threads}",
-            caption="Ratios of medians from the same rounds. "
+            caption="Medians of the ratios within each round; spread: of ours to ReLU's, the "
+            "middle half of the rounds. "
             f"From {bench.INTO_EXISTING:,} elements on into existing memory.",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
@@ -140,6 +141,7 @@ def show_times(cases: Sequence[bench.Case], console: Console) -> None:
             "PyTorch's\n/ ReLU",
             "ours\n/ ReLU",
             "times faster\nthan PyTorch's",
+            "spread",
         ):
             shown.add_column(heading, justify="right", no_wrap=True)
         for dtype in dict.fromkeys(case.dtype for case in cases):
@@ -147,7 +149,12 @@ def show_times(cases: Sequence[bench.Case], console: Console) -> None:
             shown.add_row(f"[bold]{dtype}[/]")
             for case in cases:
                 if (case.threads, case.dtype) == (threads, dtype):
-                    shown.add_row(case.direction, f"{case.size:,}", *_ratios(case.eager))
+                    size = f"{case.size:,}"
+                    if case.busy:
+                        shown.add_row(case.direction, size, "machine busy: not measured")
+                        continue
+                    spread = f"{case.spread:.0%}"
+                    shown.add_row(case.direction, size, *_ratios(case.eager), spread)
                     if case.compiled:
                         shown.add_row("  compiled", "", *_ratios(case.compiled))
         console.print(shown)

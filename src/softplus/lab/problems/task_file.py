@@ -79,6 +79,15 @@ class TaskFile(TorchProblem):
         inputs, _ = self.examples(torch.arange(0)).batch(torch.arange(1))
         return converted if isinstance(inputs, Tensor) else Called(converted)
 
+    def losses(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor | None:
+        """Return the usual loss of each example, None where the file has a loss of its own."""
+        if hasattr(_module(self.path, self.digest), "loss") or not isinstance(inputs, Tensor):
+            return None
+        sample, _ = self.examples(torch.arange(0)).batch(torch.arange(1))
+        return task_options.usual_losses(
+            model(inputs), targets, leading=inputs.dim() - sample.dim() + 1
+        )
+
     def loss(self, model: nn.Module, inputs: Any, targets: Any) -> Tensor:
         """Return the file's loss, or the usual one for targets of this kind."""
         loss: Any = getattr(_module(self.path, self.digest), "loss", task_options.usual_loss)
@@ -108,9 +117,10 @@ class TaskFile(TorchProblem):
         made: torch.optim.Optimizer = own(parameters) if rate is None else own(parameters, lr=rate)
         return made
 
-    def batches(self, trials: Sequence[Trial]) -> list[list[Trial]]:
-        """Return the trials one by one: what one process holds is lost when it is killed."""
-        return [[trial] for trial in trials]
+    @property
+    def own_optimizer(self) -> bool:
+        """Whether the file has an optimizer."""
+        return hasattr(_module(self.path, self.digest), "optimizer")
 
     def run(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Train every trial."""

@@ -114,11 +114,32 @@ def usual_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the cross-entropy of classes, or the mean squared error of numbers."""
     if are_classes(targets):
         return nn.functional.cross_entropy(outputs, targets)
-    if outputs.shape != targets.shape:  # (n, 1) beside (n,), which would broadcast to (n, n)
+    return nn.functional.mse_loss(_like(outputs, targets), targets)
+
+
+def usual_losses(outputs: Tensor, targets: Tensor, leading: int) -> Tensor | None:
+    """Return the usual loss of each example, over as many dimensions as `leading` says.
+
+    None for classes of several places an example, as in a segmentation.
+    """
+    if targets.is_floating_point():
+        squares = (_like(outputs, targets) - targets).square()
+        return squares.flatten(leading).mean(dim=-1) if squares.dim() > leading else squares
+    if targets.dim() > leading:
+        return None
+    flat = nn.functional.cross_entropy(
+        outputs.flatten(0, leading - 1), targets.flatten(), reduction="none"
+    )
+    return flat.view(targets.shape)
+
+
+def _like(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the outputs in the shape of the targets: (n, 1) would spread over (n,)."""
+    if outputs.shape != targets.shape:
         outputs = outputs.squeeze(-1)
     if outputs.shape != targets.shape:
         raise UsageError(
             f"the model's outputs have shape {tuple(outputs.shape)} and the targets "
             f"{tuple(targets.shape)}: define a loss in the task file"
         )
-    return nn.functional.mse_loss(outputs, targets)
+    return outputs

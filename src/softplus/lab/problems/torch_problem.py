@@ -83,18 +83,19 @@ class TorchProblem(Problem):
         return torch.optim.Adam(parameters, lr=1e-3 if rate is None else rate, fused=True)
 
     @property
+    def own_optimizer(self) -> bool:
+        """Whether `optimizer` may return another one than Adam over all parameters alike."""
+        return type(self).optimizer is not TorchProblem.optimizer
+
+    @property
     def steps(self) -> int:
         """How many steps a training takes; the rows that fill no batch sit out an epoch."""
         return self.epochs * max(1, self.parts["train"] // self.batch_size)
 
     def may_stack(self, model: nn.Module) -> bool:
         """Whether networks as this one may train as one, by the rules of this problem too."""
-        own = type(self)
-        return (
-            own.optimizer is TorchProblem.optimizer  # another one may look at the parameters
-            and own.losses is not TorchProblem.losses
-            and stacking.can_stack(model)
-        )
+        # Another optimizer may look at the parameters one by one.
+        return not self.own_optimizer and stacking.can_stack(model)
 
     def batches(self, trials: Sequence[Trial]) -> list[list[Trial]]:
         """Return the trials of each arm together where their networks may train as one."""
