@@ -12,7 +12,8 @@ compare: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/installed
+# Where there is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
+test-slow: .venv/browser
 	$(BIN)/python -m pytest -m slow
 
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
@@ -70,6 +71,10 @@ clean:
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
 	# Without isolation: the CPU kernels are built against the PyTorch just installed.
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
+	touch $@
+
+.venv/browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test,browser]'
 	touch $@
 
 .venv/wheel/installed:
