@@ -60,6 +60,7 @@ class Table(Network):
     """A fully connected network on the rows of a file."""
 
     source: Source
+    lengths: tuple[int, int, int]
 
     @property
     def data(self) -> Data:
@@ -75,8 +76,8 @@ class Table(Network):
 
     @property
     def parts(self) -> dict[str, int]:
-        """How many rows each part of the first split has."""
-        return {name: len(rows) for name, rows in self.split(0)._asdict().items()}
+        """How many rows each part of the first split has; groups make others differ a little."""
+        return dict(zip(Split._fields, self.lengths, strict=True))
 
     def split(self, seed: int) -> Split:
         """Return the rows that a seed draws for each part."""
@@ -119,7 +120,7 @@ def load(
     digest = _digest(path)
     source = Source(path.absolute(), target, group, time, kind, categorical, ignored, digest)
     loaded = _load(source)
-    train = len(loaded.splitter.split(0).train)
+    train, validation, test = map(len, loaded.splitter.split(0))
     batch_size, epochs = usual_training(train)
     return Table(
         **{
@@ -127,13 +128,14 @@ def load(
             "title": f"{loaded.rows:,} rows, {target} from {loaded.data.columns} columns",
             "metric": _with_goal(loaded),
             "learning_rates": _GRID,
-            "test_ratio": None if time else len(loaded.splitter.split(0).test) / train,
+            "test_ratio": None if time else test / train,
             "notes": loaded.notes,
             "rows": loaded.rows,
             "epochs": epochs,
             "batch_size": batch_size,
             "width": _WIDTH if loaded.rows <= _MANY_ROWS else _WIDER,
             "source": source,
+            "lengths": (train, validation, test),
             **changes,
         }
     )

@@ -39,7 +39,9 @@ class TaskFile(TorchProblem):
 
     path: Path
     digest: str
+    data_digest: str
     staying: tuple[str, ...]
+    lengths: tuple[int, int, int]
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class TaskFile(TorchProblem):
         return {
             "problem": "task file",
             "code": self.digest,
-            "data": _collection(self.path, self.digest).hash(),
+            "data": self.data_digest,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
         }
@@ -60,7 +62,7 @@ class TaskFile(TorchProblem):
     @property
     def parts(self) -> dict[str, int]:
         """How many examples each part has."""
-        return {name: len(rows) for name, rows in self.split(0)._asdict().items()}
+        return dict(zip(Split._fields, self.lengths, strict=True))
 
     def split(self, seed: int) -> Split:
         """Return the examples that a seed draws for each part."""
@@ -166,7 +168,7 @@ def load(path: Path, **changes: int) -> TaskFile:
     path, digest = path.absolute(), hashlib.sha256(source).hexdigest()
     task = _module(path, digest)
     data = _collection(path, digest)
-    train, _, test = data.split(0)
+    train, validation, test = data.split(0)
     batch_size, epochs = usual_training(len(train))
     said = {
         name: task_options.positive(task, name)
@@ -195,6 +197,8 @@ def load(path: Path, **changes: int) -> TaskFile:
         "batch_size": batch_size,
         "path": path,
         "digest": digest,
+        "data_digest": data.hash(),
+        "lengths": (len(train), len(validation), len(test)),
         "staying": staying,
         **said,
         **changes,
