@@ -82,7 +82,7 @@ def _standard(input: Tensor, beta: float, threshold: float) -> Tensor | None:
         return None
     try:
         return _of_pytorch(input, beta, exact(threshold))
-    except RuntimeError:  # of a sparse or nested tensor: the checks say what to do
+    except (RuntimeError, TypeError):  # of a sparse or masked tensor: the checks say what to do
         return None
 
 
