@@ -39,5 +39,12 @@ def _convert(x: np.ndarray, of: Any, to: Any, rounding: Any) -> np.ndarray:
     if (of.name, to.name) == ("fp32", "bf16"):
         return torch.from_numpy(x.view(np.float32)).bfloat16().view(torch.uint16).numpy()
     if (of.name, to.name) == ("bf16", "fp32"):
-        return torch.from_numpy(x).view(torch.bfloat16).float().view(torch.int32).numpy().view(np.uint32)
+        return (
+            torch.from_numpy(x)
+            .view(torch.bfloat16)
+            .float()
+            .view(torch.int32)
+            .numpy()
+            .view(np.uint32)
+        )
     return _interpreters[0](x, of, to, rounding)

@@ -45,7 +45,7 @@ def variants(dtype: str) -> list[tuple[str, dict]]:
 
 
 def compiled(name: str, constants: dict, dtype: str, backend: str) -> str:
-    """Return the text that a target's compiler makes of a kernel, assembled by its assembler too."""
+    """Return the text that a target's compiler makes of a kernel, and then assembles."""
     import triton  # noqa: PLC0415
     from triton.backends.compiler import GPUTarget  # noqa: PLC0415
     from triton.compiler import ASTSource  # noqa: PLC0415
@@ -81,7 +81,7 @@ def report(backend: str, dtype: str) -> None:
         contracted = "contract" in text
         if found or contracted or not text:
             wrong[f"{name} {constants}"] = found
-    print(json.dumps({"kernels": len(variants(dtype)), "wrong": wrong}))
+    sys.stdout.write(json.dumps({"kernels": len(variants(dtype)), "wrong": wrong}))
 
 
 @pytest.mark.parametrize("dtype", TYPES)

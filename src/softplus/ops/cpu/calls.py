@@ -80,10 +80,10 @@ def _each(kernel: str) -> Callable[..., None]:
     def fill(results: Tensor | tuple[Tensor, ...], *arguments: Any) -> None:
         *inputs, beta, threshold, shifted = arguments
         outputs = (results,) if isinstance(results, Tensor) else results
-        flags, pattern = _SHIFTED if shifted else 0, pattern(outputs[0], beta)
-        if pattern is None:
-            beta, pattern = laid_out(beta, outputs[0]), (1, beta.numel())
-        betas = (*pattern, beta)
+        flags, found = _SHIFTED if shifted else 0, pattern(outputs[0], beta)
+        if found is None:
+            beta, found = laid_out(beta, outputs[0]), (1, beta.numel())
+        betas = (*found, beta)
         _call(kernel, outputs, tuple(inputs), 1.0, threshold, flags=flags, betas=betas)
 
     return fill
