@@ -9,7 +9,7 @@ from torch.compiler import is_dynamo_compiling, is_exporting
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import Parameter
 
-from softplus.ops import cpu, definition, entry, sharding, standard
+from softplus.ops import cpu, definition, entry, sharding, standard, triton
 from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.entry import is_ordinary_beta
 from softplus.ops.plain import is_ordinary, under_autocast, under_transform
@@ -29,6 +29,9 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
     if isinstance(beta, Tensor):
         return _each(input, beta, limit, shifted=False)
     result: Tensor
+    if _compiled_for_gpu(input, beta) and _constant(threshold) and _constant(beta):
+        result = torch.ops.softplus.forward(_under_autocast(input), beta, limit)
+        return result
     if _compiled_for_cpu(input, beta) and _constant(threshold):
         if _constant(beta):
             result = torch.ops.softplus.forward(input, beta, limit)
@@ -180,6 +183,23 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
 def _is_plain_on_cpu(tensor: Tensor) -> bool:
     # A subclass, as DTensor, has rules for PyTorch's operators alone.
     return tensor.device.type == "cpu" and type(tensor) in (Tensor, Parameter)
+
+
+def _compiled_for_gpu(input: Tensor, beta: float | Tensor) -> bool:
+    """Whether torch.compile traces a call on a GPU that is to keep what the kernels keep.
+
+    Inductor fuses it; another backend's code calls the kernels.
+    """
+    return (
+        is_dynamo_compiling()
+        and not is_exporting()
+        and triton.POSSIBLE
+        and input.is_cuda
+        and type(input) in (Tensor, Parameter)
+        and not isinstance(beta, Tensor)
+        and is_ordinary_beta(beta)
+        and forward_ad._current_level < 0  # noqa: SLF001 -- the level has no public name
+    )
 
 
 def _with_a_value(beta: float | Tensor) -> float | Tensor:
