@@ -15,13 +15,12 @@ _find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: (
     None if name.startswith("softplus.ops.cpu._") else _find(name, package)
 )
-from interpreting import launcher  # noqa: E402
-
+from interpreting import launcher  # noqa: E402 -- after hiding
 from softplus.ops import dispatch, entry, gradients, triton  # noqa: E402
 
 launch = launcher()
 triton.serves = entry.served = lambda tensor: tensor.is_cpu
-gradients.implementations = lambda tensor: launch.OPERATORS
+gradients.implementations = lambda _: launch.OPERATORS
 gradients.calls.plain_forward = launch.OPERATORS["forward"]
 gradients.calls.plain_backward = launch.OPERATORS["backward"]
 gradients.calls.forward_into = launch.forward_into

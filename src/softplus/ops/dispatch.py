@@ -29,9 +29,6 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
     if isinstance(beta, Tensor):
         return _each(input, beta, limit, shifted=False)
     result: Tensor
-    if _compiled_for_gpu(input, beta) and _constant(threshold) and _constant(beta):
-        result = torch.ops.softplus.forward(_under_autocast(input), beta, limit)
-        return result
     if _compiled_for_cpu(input, beta) and _constant(threshold):
         if _constant(beta):
             result = torch.ops.softplus.forward(input, beta, limit)
@@ -44,7 +41,7 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
     if varies or not is_ordinary_beta(beta):
         return definition.softplus(_under_autocast(input), beta, limit)
     x = _under_autocast(input)
-    if _runs_operators(x):
+    if _runs_operators(x) or _compiled_for_gpu(x):
         result = torch.ops.softplus.forward(x, beta, limit)
         return result
     return standard.softplus(input, beta, limit)
@@ -185,8 +182,8 @@ def _is_plain_on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and type(tensor) in (Tensor, Parameter)
 
 
-def _compiled_for_gpu(input: Tensor, beta: float | Tensor) -> bool:
-    """Whether torch.compile traces a call on a GPU that is to keep what the kernels keep.
+def _compiled_for_gpu(input: Tensor) -> bool:
+    """Whether torch.compile traces a call on a GPU, which is to keep what the kernels keep.
 
     Inductor fuses it; another backend's code calls the kernels.
     """
@@ -196,8 +193,6 @@ def _compiled_for_gpu(input: Tensor, beta: float | Tensor) -> bool:
         and triton.POSSIBLE
         and input.is_cuda
         and type(input) in (Tensor, Parameter)
-        and not isinstance(beta, Tensor)
-        and is_ordinary_beta(beta)
         and forward_ad._current_level < 0  # noqa: SLF001 -- the level has no public name
     )
 

@@ -23,6 +23,11 @@ _ROW = 64
 _HALVES = (torch.bfloat16, torch.float16)
 
 
+def shape(like: Tensor) -> tuple[int, int]:
+    """Return how many elements a program takes, and by how many warps."""
+    return SHAPES[like.element_size()]
+
+
 def _launch(kernel: Any, outputs: tuple[Tensor, ...], *arguments: Any, **options: Any) -> None:
     """Run a kernel over the elements of outputs that have one dense layout.
 
@@ -31,7 +36,7 @@ def _launch(kernel: Any, outputs: tuple[Tensor, ...], *arguments: Any, **options
     """
     like = outputs[0]
     n = like.numel()
-    block, warps = SHAPES[like.element_size()]
+    block, warps = shape(like)
     grid = (triton.cdiv(n, block),)
     options |= {"WIDE": n > _NARROW, "BLOCK": block}
     if like.is_cuda:  # what the interpreter does not know

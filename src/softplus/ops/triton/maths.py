@@ -324,12 +324,12 @@ def _softplus_full(x, beta, UNIT: tl.constexpr):
     linear = tl.where(x < 0, 0.0, x)
     if not UNIT:
         return linear + _above_relu(x, beta)
-    v = _at_least(-tl.abs(x), number(-745.2, x))
+    v = _at_least(-tl.abs(x), number(-745.5, x))
     m, q, _ = _exponential(v, number(0.0, x), FULL, False)
     scale, t = _scale(m), _value(m, q)
     y = tl.where(scale < linear, linear, scale)
     y = y + (tl.where(scale < linear, scale, linear) - _log1p_gap(t))
-    return tl.where(v < -700.0, t, tl.fma(scale, q, y))
+    return tl.where(x < -700.0, t, tl.fma(scale, q, y))
 
 
 @triton.jit
@@ -469,7 +469,7 @@ def of_each(b, DIGITS: tl.constexpr):
     log_size = ((_bits(size) >> 52) - 1022).to(tl.float64) * number(_LN2, b)
     of_inverse = (_bits(inverse) >> 52).to(tl.float64)
     lowest = -((of_inverse + 53.0) * number(_LN2, b) + 0.01) * inverse
-    lowest_derivative = (number(-745.2, b) - _at_least(log_size, zero)) * inverse
+    lowest_derivative = (number(-745.5, b) - _at_least(log_size, zero)) * inverse
     return size, zero, inverse, inverse_error, lowest, lowest_derivative, zero, zero
 
 

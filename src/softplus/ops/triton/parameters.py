@@ -32,14 +32,14 @@ def of(beta: float, *, double: bool) -> Parameters:
     exact = Fraction(abs(beta))
     size, inverse = rounded(float(exact)), rounded(float(1 / exact))
     log_size = math.log(exact)
-    # where e^v rounds to 0 in this type
-    zero = -(1075 if double else 150) * _LN2
+    # where e^v rounds to 0 in this type, and a little beyond
+    zero = -(1075.5 if double else 150.5) * _LN2
     return Parameters(
         size,
         rounded(float(exact - Fraction(size))),
         inverse,
         rounded(float(1 / (exact * Fraction(inverse)) - 1)),
-        rounded((zero + log_size - 0.01) / float(exact)),
+        rounded((zero + log_size) / float(exact)),
         rounded((zero - max(0.0, log_size)) / float(exact)),
         rounded((zero - log_size) / float(exact)),
         min(-40.0, -40.0 + log_size / _LN2 // 1),
