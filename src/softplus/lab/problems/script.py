@@ -143,12 +143,12 @@ class Script(Problem):
         Raises:
             UsageError: What was asked for is not there, and will not be in any trial.
         """
-        pattern = self.searched and self.searched.pattern
+        pattern = self.searched.pattern if self.searched else None
         if pattern is not None:
             score = output.score(text, pattern)
             missing = f"--metric {pattern.pattern!r} matches nothing in the script's output"
         else:
-            score = told.score(self.searched and self.searched.text)
+            score = told.score(self.searched.text if self.searched else None)
             missing = "the script recorded no score" + (
                 f" named {self.searched.text}" if self.searched else ""
             )
