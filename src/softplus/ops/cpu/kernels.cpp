@@ -93,9 +93,14 @@ constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;
 template <class S>
 using ForwardIn = std::conditional_t<BY_DOUBLE<S>, D, typename S::V>;
 
+// Its beta, 1 or any
+template <class S, bool UNIT>
+using BetaOf = std::conditional_t<
+    BY_DOUBLE<S> || UNIT || S::DIGITS != Digits::single, Beta<ForwardIn<S>>, ForwardBeta>;
+
 // softplus(x), to be rounded once more where S is a half type
 template <class S, bool UNIT>
-INLINE typename S::V value(typename S::V x, const Beta<ForwardIn<S>>& beta) {
+INLINE typename S::V value(typename S::V x, const BetaOf<S, UNIT>& beta) {
   if constexpr (!BY_DOUBLE<S>) return softplus<S::DIGITS, UNIT>(x, beta);
   else
     return in_double(x, [&](D v) INLINE_LAMBDA {
@@ -116,7 +121,7 @@ struct Forward : ByBeta {
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
-    const Beta<ForwardIn<S>> beta(BETA ? 1 : p.beta);
+    const BetaOf<S, BETA != 0> beta(BETA ? 1 : p.beta);
     map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);
@@ -180,8 +185,8 @@ struct DoubleBackwardOfInput {
   }
 };
 
-struct Shifted : ByBeta {
-  template <class S, int BETA>
+struct Shifted {
+  template <class S, int>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     constexpr Digits DIGITS = S::DIGITS == Digits::full ? Digits::full : Digits::single;
@@ -194,11 +199,10 @@ struct Shifted : ByBeta {
                          : softplus_in_double<DIGITS>(v, beta) - D(p.shift);
         });
       });
-    } else if constexpr (S::DIGITS != Digits::full) {
-      constexpr bool NEGATED = BETA < 0;
-      const ShiftedBeta beta(BETA ? 1 : p.beta);
+    } else if constexpr (S::DIGITS != Digits::full && !BY_DOUBLE<S>) {
+      const ForwardBeta beta(p.beta, true);
       map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-        y[0] = negated_if<NEGATED>(shifted_of_float<BETA != 0>(negated_if<NEGATED>(x[0]), beta));
+        y[0] = shifted_of_float(x[0], beta);
       });
     }
   }
@@ -286,7 +290,7 @@ struct LogSigmoid {
   template <class S, int>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
-    const Beta<ForwardIn<S>> beta(1);
+    const BetaOf<S, true> beta(1);
     map(Types<S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = -value<S, true>(-x[0], beta);
       V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), minus_abs(x[0]));

@@ -1,6 +1,8 @@
 // A vector: two registers of the target, the instruction set that this is compiled for.
 #pragma once
 
+#include <limits>
+
 #include TARGET  // one of targets/*.h
 
 namespace softplus {
@@ -164,11 +166,25 @@ INLINE bool differ(D a, D b) {
   return any(F(0) < abs(difference));
 }
 
-// table[index mod LOOKUP]
+// table[index mod N], N = LOOKUP or 2 * LOOKUP
+template <int N>
 INLINE F lookup(const float* table, I index) {
   F r;
-  EACH r.part[k] = lookup(table, index.part[k]);
+  EACH r.part[k] = lookup<N>(table, index.part[k]);
   return r;
+}
+
+// Whether any element is none of first + 0 … size - 1, a power of two of which first is a multiple.
+INLINE bool outside(I x, int32_t first, int32_t size) {
+  static_assert(REGISTERS == 2);
+  return outside(x.part[0], x.part[1], first, size);
+}
+
+// Every NaN as the same one, whose sign and payload would else be the processor's choice.
+template <class V> INLINE V one_nan(V x) {
+  static_assert(REGISTERS == 2);
+  if (__builtin_expect(!any_nan(x.part[0], x.part[1]), true)) return x;
+  return select(V(-1) < abs(x), x, V(std::numeric_limits<typename V::Type>::quiet_NaN()));
 }
 
 }  // namespace
