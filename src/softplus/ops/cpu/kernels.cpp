@@ -20,8 +20,9 @@ using Out = char* const*;
 template <class... S> struct Types {};
 
 // out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in
-// padded copies: an element's result does not depend on its place.
-template <class... From, class... To, class Function>
+// padded copies: an element's result does not depend on its place. Without MAY_BE_NAN f has seen to
+// it that there is one NaN only.
+template <bool MAY_BE_NAN = true, class... From, class... To, class Function>
 INLINE void map(
     Types<From...>, Types<To...>, In in, Out out, int64_t n, const Parameters& p, Function f) {
   using V = std::common_type_t<typename From::V..., typename To::V...>;
@@ -48,6 +49,9 @@ INLINE void map(
       j++),
      ...);
     f(x, y);
+    if constexpr (MAY_BE_NAN) {
+      for (V& each : y) each = one_nan(each);
+    }
     ((To::store(
           (typename To::Element*)(whole ? to[k] + i * SIZE_OUT[k] : padded_out[k]), y[k],
           whole && around_cache),
@@ -122,7 +126,8 @@ struct Forward : ByBeta {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
     const BetaOf<S, BETA != 0> beta(BETA ? 1 : p.beta);
-    map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    constexpr bool MAY_BE_NAN = BETA != 1 || S::DIGITS != Digits::single || BY_DOUBLE<S>;
+    map<MAY_BE_NAN>(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);
     });
@@ -137,7 +142,7 @@ struct BackwardOfOutput : ByBeta {
     const Beta<V> beta(BETA ? 1 : p.beta);
     map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[1]);
-      y[0] = x[0] * derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s;
+      y[0] = times(x[0], derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s);
     });
   }
 };
@@ -149,7 +154,7 @@ struct BackwardOfInput {
     const Beta<V> beta(p.beta);
     map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       V s = derivative_of_input<S::DIGITS>(x[1], beta).s;
-      y[0] = select(above(x[1], p), x[0], x[0] * s);
+      y[0] = select(above(x[1], p), x[0], times(x[0], s));
     });
   }
 };
@@ -163,10 +168,10 @@ struct DoubleBackwardOfOutput : ByBeta {
     map(Types<S, S, S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[2]);
       auto d = derivative_of_output<S::DIGITS, BETA != 0>(output, beta);
-      y[0] = x[0] * d.s;
-      const V second = BETA ? negated_if<NEGATED>(x[0] * d.curvature * x[1])
+      y[0] = times(x[0], d.s);
+      const V second = BETA ? negated_if<NEGATED>(times(x[0] * d.curvature, x[1]))
                             : product(x[0], x[1], flip_sign(d.curvature, beta.sign));
-      y[1] = p.to_input ? second * d.s : second;
+      y[1] = p.to_input ? times(second, d.s) : second;
     });
   }
 };
@@ -179,7 +184,7 @@ struct DoubleBackwardOfInput {
     map(Types<S, S, S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       auto d = derivative_of_input<S::DIGITS>(x[2], beta);
       auto linear = above(x[2], p);
-      y[0] = select(linear, x[0], x[0] * d.s);
+      y[0] = select(linear, x[0], times(x[0], d.s));
       y[1] = select(linear, V(0), product(x[0], x[1], flip_sign(d.curvature, beta.sign)));
     });
   }
@@ -262,8 +267,8 @@ struct BackwardEach : ByShift {
     map(inputs, Types<T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
       auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), SHIFTED);
       auto linear = each.linear(x[1]);
-      y[0] = select(linear, x[0], x[0] * d.s);
-      y[1] = select(linear, D(0), x[0] * d.to_beta);
+      y[0] = select(linear, x[0], times(x[0], d.s));
+      y[1] = select(linear, D(0), times(x[0], d.to_beta));
     });
   }
 };

@@ -48,19 +48,20 @@ struct Beta {
   V lowest, lowest_derivative, lowest_curvature;
   Beta() = default;
   explicit INLINE Beta(double beta) {  // inlined, so that a beta of 1 costs nothing at run time
-    long double exact = std::fabs(beta);
+    const double exact = std::fabs(beta);
     sign = std::copysign(T(0), T(beta));
     T high = T(exact), inverse_high = T(1 / exact);
     size = high;
     size_low = T(exact - high);
     inverse = inverse_high;
-    inverse_error = T(1 / (exact * inverse_high) - 1);
-    const double log_size = double(std::log(exact)), normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
-    lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / double(exact));
-    lowest_curvature = T(-(normal + log_size) / double(exact));
+    inverse_error = T(std::fma(-exact, double(inverse_high), 1.0));  // exact on every machine
+    const double log_size = double(std::log((long double)exact));
+    const double normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
+    lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / exact);
+    lowest_curvature = T(-(normal + log_size) / exact);
     // a little beyond, so that the result there underflows to zero
     const double bits = Scalar<T>::BIAS + std::ilogb(inverse_high);
-    lowest = T(-(std::log(2.0) * bits + 0.01) / double(exact));
+    lowest = T(-(std::log(2.0) * bits + 0.01) / exact);
   }
 };
 
@@ -356,7 +357,7 @@ INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
 template <class V>
 INLINE V product(V a, V b, V c) {
   auto a_smaller = abs(a) < abs(b);
-  return select(a_smaller, a, b) * c * select(a_smaller, b, a);
+  return times(select(a_smaller, a, b) * c, select(a_smaller, b, a));
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around

@@ -7,8 +7,9 @@
 namespace softplus {
 namespace {
 
-// Rows of SEGMENTS
-enum Row { CENTRE, FIFTH, FOURTH, THIRD, SECOND, SLOPE, VALUE, SLOPE_BELOW, VALUE_BELOW, ROWS };
+// The rows: of SEGMENTS, and the low parts of the values, which a beta other than 1 needs.
+enum { CENTRE, FIFTH, FOURTH, THIRD, SECOND, SLOPE, VALUE, SLOPE_BELOW, VALUE_BELOW, LOW, LOW_BELOW };
+constexpr int ROWS = LOW_BELOW + 1;
 
 // Where a lookup finds 16 numbers, a column stands for a segment of x, not of |x|: those around -4,
 // -3.5, … 7.5, then -8, … -4.5, so that the first 16 serve -3.75 to 3.75. Where it finds 8, columns
@@ -26,7 +27,7 @@ constexpr Segments segments_of_unit_beta() {
     const int k = SIGNED && i >= 24 ? i - 40 : SIGNED ? i - 8 : i;
     const bool below = k < 0;
     if (k == -16) continue;
-    for (int j = 0; j < ROWS; j++) s.row[j][i] = SEGMENTS[j][below ? -k : k];
+    for (int j = 0; j < LOW; j++) s.row[j][i] = SEGMENTS[j][below ? -k : k];
     if (!below) continue;
     s.row[SLOPE][i] = s.row[SLOPE_BELOW][i];
     s.row[VALUE][i] = s.row[VALUE_BELOW][i];
@@ -46,14 +47,16 @@ INLINE Segments segments_of(double inverse, double size_low, double minus) {
   for (int j = 0; j < ROWS; j++)
     for (int i = 0; i < COLUMNS; i++) s.row[j][i] = float(double(unit.row[j][i]) * inverse);
   memcpy(s.row[CENTRE], unit.row[CENTRE], sizeof s.row[CENTRE]);
-  auto values = [&](int value, int slope) {
+  auto values = [&](int value, int slope, int low) {
     for (int i = 0; i < COLUMNS; i++) {
       const double moved = double(unit.row[slope][i]) * double(unit.row[CENTRE][i]) * size_low;
-      s.row[value][i] = float((double(unit.row[value][i]) + moved) * inverse - minus);
+      const double exact = (double(unit.row[value][i]) + moved) * inverse - minus;
+      s.row[value][i] = float(exact);
+      s.row[low][i] = float(exact - double(float(exact)));
     }
   };
-  values(VALUE, SLOPE);
-  values(VALUE_BELOW, SLOPE_BELOW);
+  values(VALUE, SLOPE, LOW);
+  values(VALUE_BELOW, SLOPE_BELOW, LOW_BELOW);
   return s;
 }
 
@@ -65,7 +68,8 @@ template <int N>
 INLINE F coefficient(const Segments& s, int row, I column, F x) {
   const F found = lookup<N>(s.row[row], column);
   if (SIGNED || row < SLOPE) return found;
-  return select(x < F(0), lookup<N>(s.row[row + 2], column), found);
+  const int below = row == LOW ? LOW_BELOW : row + SLOPE_BELOW - SLOPE;
+  return select(x < F(0), lookup<N>(s.row[below], column), found);
 }
 
 // The polynomial of each element's segment, among the first N columns or all
@@ -75,8 +79,8 @@ INLINE F polynomial_of(const Segments& s, I column, F x, F size) {
   const F along = SIGNED ? x : abs(x), centre = at(CENTRE);
   const F r = UNIT ? along - centre : fma(along, size, -centre);
   F p = at(FIFTH);
-  for (int row = FOURTH; row <= VALUE; row++) p = fma(p, r, at(row));
-  return p;
+  for (int row = FOURTH; row <= SLOPE; row++) p = fma(p, r, at(row));
+  return UNIT ? fma(p, r, at(VALUE)) : at(VALUE) + fma(p, r, at(LOW));
 }
 
 }  // namespace

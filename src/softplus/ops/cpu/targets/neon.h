@@ -49,6 +49,9 @@ INLINE bool any_nan(Doubles a, Doubles b) { return any(a != a, b != b); }
 INLINE void stream(void* p, Ints x) { *(Register<int32_t, REGISTER>::unaligned*)p = x; }
 INLINE void end_of_streams() {}
 
+// Which results FlushSubnormals flushes: what is too small once it is rounded, or before
+constexpr bool FLUSHES_AFTER_ROUNDING = false;
+
 struct FlushSubnormals {
   uint64_t saved;
   FlushSubnormals() {
