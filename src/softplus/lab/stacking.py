@@ -41,7 +41,9 @@ class Stack(nn.Module):
             together = _Linears()
             for name, parameter in layers[0].named_parameters():
                 place = slice(start, start := start + parameter.numel())
-                setattr(together, name, self._adopt(place, [getattr(layer, name) for layer in layers]))
+                setattr(
+                    together, name, self._adopt(place, [getattr(layer, name) for layer in layers])
+                )
             self._layers.append(together)
         _share_elementwise(models)
 
@@ -49,7 +51,9 @@ class Stack(nn.Module):
         """Move parameters, one of each network, into these columns; return them as one leaf."""
         # Transposed, as `inputs @ weight` reads it: its gradient comes so.
         shape = parameters[0].t().shape
-        values, gradients = (rows[:, place].unflatten(1, shape) for rows in (self.values, self.gradients))
+        values, gradients = (
+            rows[:, place].unflatten(1, shape) for rows in (self.values, self.gradients)
+        )
         for row, parameter in zip(values, parameters, strict=True):
             row.copy_(parameter.detach().t())
             parameter.data = row.t()

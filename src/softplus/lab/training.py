@@ -161,9 +161,7 @@ def _train_alone(problem: TorchProblem, activation: Activation, seat: _Run) -> N
         seat.examples.batch(rows) for order in _orders(problem, seat) for rows in order.split(size)
     )
     optimizer = problem.optimizer(seat.model.parameters(), seat.trial.learning_rate)
-    steps = _Steps(
-        batches, lambda *batch: problem.loss(seat.model, *batch).reshape(1), [optimizer]
-    )
+    steps = _Steps(batches, lambda *batch: problem.loss(seat.model, *batch).reshape(1), [optimizer])
     with torch.random.fork_rng():
         torch.manual_seed(seat.trial.seed)  # for what draws while it trains, as dropout does
         _follow(problem, activation, Alone(seat.model), [seat], steps)
