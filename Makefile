@@ -12,9 +12,14 @@ compare: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# Where there is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
-test-slow: .venv/browser
+# With Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path
+# or named in CHROMIUM, the report's page is opened in it.
+test-slow: .venv/triton .venv/browser
 	$(BIN)/python -m pytest -m slow
+
+.venv/triton: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
+	touch $@
 
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
 # what they bring along stays out of it, and what .venv has stays as it is, PyTorch above all.

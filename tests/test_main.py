@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from softplus import __main__ as main
-from softplus.ops import cpu
+from softplus.ops import cpu, triton
 
 COMMAND = [sys.executable, "-m", "softplus"]
 
@@ -41,6 +41,13 @@ def test_without_the_entry_it_says_why_and_how_to_get_it(monkeypatch):
     printed = main.report()
     assert "called from Python, which costs some microseconds a call: for this test" in printed
     assert "--no-build-isolation" in printed
+
+
+def test_it_says_whether_triton_serves(monkeypatch):
+    monkeypatch.setattr(triton, "absent", lambda: "for this test")
+    assert "GPU: torch.nn.functional.softplus itself: for this test" in main.report()
+    monkeypatch.setattr(triton, "absent", lambda: None)
+    assert "GPU: kernels in Triton, from 16,777,216 bytes of input on" in main.report()
 
 
 @pytest.mark.skipif(cpu.absent is not None, reason="no kernels were built here")

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable, Iterable
 
 import fit_half
+import fit_segments
 import numpy as np
 from fit import fit
 from mpmath import atanh, cosh, exp, expm1, log, log1p, mp, mpf
@@ -17,8 +18,7 @@ mp.prec = 200
 LN2 = log(2)
 LN2_FLOAT = mpf(float(np.float32(LN2)))
 HALF_STEP = LN2 / 2 * mpf("1.0005")  # |r|, with room for the rounding of n
-REFLECT_FROM = 0.6  # up to here the reflection would cost half an ULP
-SIZES = (16, 8)  # of the tables, one for each size of `lookup`
+FAR_FROM = mpf("7.74")  # beyond the segments
 
 TEXT = """\
 // The constants of maths.h, as tools/constants.py makes and prints them: change them there.
@@ -61,23 +61,24 @@ constexpr float LOG_COSH[] ={log_cosh}
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] ={entropy_gap}
 
-// In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
-// on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial
-// in r whose coefficients are looked up by n - 1. The last entry is e^r, which a short series in
-// t = e^v turns into the rest; there c - ln 2 counts too.
-// Rows: the constant's low part, the constant, the coefficients of r, … r^6.
-template <int ENTRIES> constexpr float TABLE[8][ENTRIES] = {{}};
-{table}
-// (ln(1 + t) / t - 1) / t for the t of the last entry
-template <int ENTRIES> constexpr float TAIL[] = {{0}};
-{tail}
-// The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
-// so that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
-// ln(1 + e^v) alike there.
-template <int ENTRIES> constexpr float HALF_TABLE[6][ENTRIES] = {{}};
+// The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
+// that are looked up. Largest error of a row, ULP: {segments_above} for x > 0, {segments_below} for x < 0.
+// Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
+// r and 1 for x > 0; and for x < 0.
+{segments}
+// (e^r - 1) / r for |r| <= ln2/2, from where on the segments end, and
+// (ln(1 + t) / t - 1) / t for the t = e^-|x| there
+constexpr float EXPM1_FAR[] ={expm1_far}
+constexpr float TAIL[] ={tail}
+
+// Softplus of the half types goes from v to the result in one step, without e^v and ln(1 + t) on
+// the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial in r
+// whose coefficients are looked up by n, from 0 on: low part, constant, coefficients of r, … r^4, so
+// that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
+// ln(1 + e^v) alike.
 {half_table}
 // From where on an input is reflected, softplus(x) = x + softplus(-x)
-constexpr float REFLECT_FROM = {reflect_from}f, HALF_REFLECT_FROM = {half_reflect_from}f;
+constexpr float HALF_REFLECT_FROM = {half_reflect_from}f;
 
 }}  // namespace
 }}  // namespace softplus"""
@@ -107,46 +108,32 @@ def power(error: float) -> str:
     return f"2^{np.log2(error):.1f}"
 
 
-def specialised(name: str, table: Callable[[int], tuple[np.ndarray, str]]) -> str:
-    """Return the definition of a table for each size of `lookup`."""
-    text = ""
-    for size in SIZES:
-        rows, note = table(size)
-        text += f"template <>  // {note}\n"
-        text += f"alignas(64) constexpr float {name}<{size}>[{len(rows)}][{size}] = {{\n"
-        text += ",\n".join(array(row, np.float32) for row in rows) + "};\n"
-    return text
+def rows(name: str, table: np.ndarray) -> str:
+    """Return the definition of a table."""
+    lines = ",\n".join(array(row, np.float32) for row in table)
+    return f"alignas(64) constexpr float {name}[{len(table)}][{len(table[0])}] = {{\n{lines}}};\n"
 
 
-def softplus_table(size: int) -> tuple[np.ndarray, str]:
-    """2^-n softplus(n c + r) for n = 1 … 2 - size by index (n - 1) mod size, the last one e^r."""
-    degree = 6
-    rows = np.zeros((degree + 2, size))
-    largest = 0.0
-    for n in range(1, 1 - size, -1):
-
-        def value(r: mpf, n: int = n) -> mpf:
-            return exp(r) if n == 2 - size else log1p(exp(r + n * LN2_FLOAT)) * mpf(2) ** -n
-
-        constant = float(np.float32(value(mpf(0))))
-        low = float(np.float32(value(mpf(0)) - constant))
-        coefficients, error = fit(
-            lambda r: value(r) - constant - low,  # noqa: B023
-            lambda r: 1 / value(r),
-            -HALF_STEP,
-            mpf("0.03") if n == 1 else HALF_STEP,
-            range(1, degree + 1),
-            np.float32,
-        )
-        rows[:, (n - 1) % size] = [low, constant, *coefficients]
-        largest = max(largest, error)
-    return rows, f"error {power(largest)}"
+def segments() -> dict[str, str]:
+    """Return the rows of the forward's table, and their largest errors above 0 and below."""
+    table = fit_segments.table()
+    above, below = np.max([fit_segments.worst(k, row) for k, row in enumerate(table.T)], axis=0)
+    return {
+        "segments": rows("SEGMENTS", table),
+        "segments_above": f"{above:.3f}",
+        "segments_below": f"{below:.3f}",
+    }
 
 
-def softplus_tail(size: int) -> tuple[list[float], float]:
-    """Return (ln(1 + t) / t - 1) / t for the t up to which the last entry serves."""
-    low, high, terms = mpf(2) ** -40, mpf(2) ** (mpf("2.51") - size), {16: 1, 8: 3}[size]
-    powers = range(1, terms + 1)
+def expm1_over_r(degree: int) -> tuple[list[float], float]:
+    """Return (e^r - 1) / r."""
+    powers = range(1, degree + 1)
+    return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)
+
+
+def tail(terms: int) -> tuple[list[float], float]:
+    """Return (ln(1 + t) / t - 1) / t for t = e^-|x| beyond the segments."""
+    low, high, powers = mpf(2) ** -40, exp(-FAR_FROM), range(1, terms + 1)
     return fit(lambda t: log1p(t) / t - 1, lambda _: 1, low, high, powers, np.float32)
 
 
@@ -160,12 +147,6 @@ def expm1_series(degree: int, dtype: type) -> tuple[list[float], float]:
         range(degree - 1),
         dtype,
     )
-
-
-def expm1_of_half(degree: int) -> tuple[list[float], float]:
-    """Return (e^r - 1) / r."""
-    powers = range(1, degree + 1)
-    return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)
 
 
 def atanh_series(degree: int) -> tuple[list[float], float]:
@@ -223,18 +204,9 @@ def shortened(value: mpf, digits: int) -> mpf:
     return mp.floor(value * scale) / scale
 
 
-def half_table(size: int) -> tuple[np.ndarray, str]:
-    """Return the table of the half types."""
-    return fit_half.table(size), "no error after rounding"
-
-
-def header(half_table: Callable[[int], tuple[np.ndarray, str]] = half_table) -> str:
+def header(half_table: Callable[[int], np.ndarray] = fit_half.table) -> str:
     """Return the text of constants.h."""
     ln2_double, ln2_16, ln2_42 = mpf(float(LN2)), shortened(LN2, 16), shortened(LN2, 42)
-    tails = [
-        f"template <> constexpr float TAIL<{size}>[] ={series(softplus_tail(size), np.float32)}"
-        for size in SIZES
-    ]
     return TEXT.format(
         log2e=number(1 / LN2),
         ln2=number(ln2_double),
@@ -248,16 +220,16 @@ def header(half_table: Callable[[int], tuple[np.ndarray, str]] = half_table) -> 
         expm1_double=series(expm1_series(12, np.float64), np.float64),
         expm1_single=series(expm1_series(6, np.float32), np.float32),
         expm1_single_in_double=series(expm1_series(7, np.float64), np.float64),
-        expm1_half=series(expm1_of_half(4), np.float32),
+        expm1_half=series(expm1_over_r(4), np.float32),
         atanh=series(atanh_series(9), np.float64),
         log1p_single=series(log1p_series(11), np.float64),
         log_cosh_single=series(log_cosh_series(5, "2.26", np.float64), np.float64),
         log_cosh=series(log_cosh_series(4, "1.57", np.float32), np.float32),
         entropy_gap=series(entropy_gap_series(12), np.float64),
-        table=specialised("TABLE", softplus_table),
-        tail="\n".join(tails) + "\n",
-        half_table=specialised("HALF_TABLE", half_table),
-        reflect_from=REFLECT_FROM,
+        **segments(),
+        expm1_far=series(expm1_over_r(6), np.float32),
+        tail=series(tail(2), np.float32),
+        half_table=rows("HALF_TABLE", half_table(16)),
         half_reflect_from=fit_half.REFLECT,
     )
 

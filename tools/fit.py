@@ -20,30 +20,35 @@ def chebyshev(low: mpf, high: mpf, count: int) -> list[mpf]:
     ]
 
 
+def lawson(
+    r: np.ndarray, rest: np.ndarray, weight: np.ndarray, powers: list[int], iterations: int = 60
+) -> tuple[list[float], float]:
+    """Return coefficients in float32 by Lawson's iteration in double, and the error, at points r."""
+    coefficients = []
+    for i in range(len(powers)):
+        a = r[:, None] ** np.array(powers[i:]) * weight[:, None]
+        scale = np.abs(a).max(0)
+        w = np.ones(len(r))
+        for _ in range(iterations):
+            root = np.sqrt(w)
+            c = np.linalg.lstsq(a / scale * root[:, None], rest * weight * root, rcond=None)[0]
+            w *= np.abs(a @ (c / scale) - rest * weight) + 1e-30
+            w /= w.max()
+        coefficients.append(float(np.float32(c[0] / scale[0])))
+        rest = rest - coefficients[-1] * r ** powers[i]
+    return coefficients, float(np.abs(rest * weight).max())
+
+
 def fit(
     f: Callable, weight: Callable, low: mpf, high: mpf, powers: Iterable[int], dtype: type
 ) -> tuple[list[float], float]:
     """Return c, rounded to dtype, and max |f(r) - sum c_i r^powers_i| weight(r) on [low, high]."""
     powers = list(powers)
     coefficients = []
-    if dtype is np.float32:  # Lawson's iteration in double
+    if dtype is np.float32:
         nodes = chebyshev(low, high, 200)
-        r, rest, w = (np.array([float(g(x)) for x in nodes]) for g in (lambda x: x, f, weight))
-        for i in range(len(powers)):
-            a = r[:, None] ** np.array(powers[i:]) * w[:, None]
-            scale = np.abs(a).max(0)
-            lawson = np.ones(len(r))
-            for _ in range(60):
-                root = np.sqrt(lawson)
-                c = (
-                    np.linalg.lstsq(a / scale * root[:, None], rest * w * root, rcond=None)[0]
-                    / scale
-                )
-                lawson *= np.abs(a @ c - rest * w) + 1e-30
-                lawson /= lawson.max()
-            coefficients.append(float(np.float32(c[0])))
-            rest = rest - coefficients[-1] * r ** powers[i]
-        return coefficients, float(np.abs(rest * w).max())
+        sampled = (np.array([float(g(x)) for x in nodes]) for g in (lambda x: x, f, weight))
+        return lawson(*sampled, powers)
 
     def rest_at(x: mpf) -> mpf:
         return f(x) - sum(c * x**p for c, p in zip(coefficients, powers, strict=False))

@@ -7,7 +7,7 @@ import sys
 import torch
 
 from softplus import __version__
-from softplus.ops import cpu
+from softplus.ops import cpu, triton
 from softplus.ops.cpu import installation
 
 
@@ -26,8 +26,17 @@ def report() -> str:
             f"     (SOFTPLUS_ISA forces another that this CPU has: {others})",
             *_entry(),
         ]
-    lines.append("other devices: torch.nn.functional.softplus itself")
+    lines += [*_on_gpu(), "other devices: torch.nn.functional.softplus itself"]
     return "\n".join([versions, *lines])
+
+
+def _on_gpu() -> list[str]:
+    if why := triton.absent():
+        return [f"GPU: torch.nn.functional.softplus itself: {why}"]
+    return [
+        f"GPU: kernels in Triton, from {triton.from_bytes:,} bytes of input on",
+        "     (SOFTPLUS_TRITON_FROM sets another size, 0 for every call; not for patch())",
+    ]
 
 
 def _entry() -> list[str]:

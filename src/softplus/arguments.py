@@ -10,6 +10,7 @@ from numbers import Real
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling
+from torch.masked import MaskedTensor
 from torch.nn.utils import parametrize
 
 from softplus.ops import dispatch
@@ -48,7 +49,13 @@ def check_input(input: Tensor, *, or_jagged: bool = False) -> None:
 
 
 def check_strided(name: str, value: Tensor) -> None:
-    """Raise if a tensor is nested, sparse or of another layout that is not strided."""
+    """Raise if a tensor is masked, nested, sparse or of another layout that is not strided."""
+    if isinstance(value, MaskedTensor):
+        raise TypeError(
+            f"{name} must not be a MaskedTensor, of which PyTorch computes no softplus: call "
+            f"{name}.get_data(), and mask the result by torch.masked.masked_tensor with "
+            f"{name}.get_mask()"
+        )
     if value.is_nested:
         raise TypeError(
             f"{name} must be strided, got a nested tensor: take the tensors of {name}.unbind() one "

@@ -54,6 +54,8 @@ class Patch:
 def patch() -> Patch:
     """Run PyTorch's own softplus and logsigmoid on this package's CPU kernels, in all code.
 
+    On a GPU they stay PyTorch's own: what they keep for backward could not be changed there.
+
     >>> import torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softplus())
     >>> with patch():

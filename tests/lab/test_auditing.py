@@ -37,7 +37,7 @@ def test_every_form_of_batch(batches):
     found = audit(network(), batches)
     assert [(call.site, call.examples) for call in found.calls] == [("1", 200), ("3", 200)]
     assert found.calls[0].dead == (0, 1, 2)
-    assert found.batches == len(batches)
+    assert (found.model, found.seen) == ("Sequential", f"{len(batches)} batches")
 
 
 def test_the_model_stays_as_it_was():

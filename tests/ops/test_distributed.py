@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from calls import CALLS, normal
 from softplus import LogSigmoid, ShiftedSoftplus, Softplus, softplus
+from softplus.ops import cpu
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="PyTorch without distributed")
 WORLD = 2
@@ -167,6 +168,21 @@ def dtensors_have_the_values_and_derivatives_of_the_whole(_folder):
             got += torch.autograd.grad(got[1].square().sum(), leaf)
             for tensor, whole_tensor in zip(got, wanted, strict=True):
                 assert torch.allclose(tensor.full_tensor(), whole_tensor), (name, where)
+
+
+@check
+def dtensors_run_the_operators(_folder):
+    """On each process a kernel on its part, and neither PyTorch's softplus nor the definition."""
+    leaf = distribute(normal(4, 6), Shard(0)).requires_grad_()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        softplus(leaf).sum().backward()
+    names = {event.name for event in profile.events()}
+    if cpu.absent is None:
+        assert {"softplus::forward", "softplus::backward"} <= names
+        assert "aten::softplus" not in names
+    else:
+        assert {"aten::softplus", "aten::softplus_backward"} <= names
+    assert "aten::log1p" not in names
 
 
 @check

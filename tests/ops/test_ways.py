@@ -15,7 +15,14 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 from calls import close, normal
-from softplus import Softplus, inverse_softplus, logsigmoid, shifted_softplus, softplus
+from softplus import (
+    Softplus,
+    inverse_softplus,
+    logsigmoid,
+    shifted_softplus,
+    softplus,
+    softplus_,
+)
 from softplus.ops import cpu, definition
 
 BETA = torch.tensor([0.5, 1.0, 3.0])
@@ -132,12 +139,30 @@ def test_tensors_that_wrap_others_take_pytorch_s_own():
 
 
 @pytest.mark.filterwarnings("ignore:.*MaskedTensor:UserWarning")
-def test_what_pytorch_refuses_is_refused_in_its_words():
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (softplus, "input"),
+        (lambda x: softplus(x, torch.tensor(2.0)), "input"),
+        (lambda x: softplus(normal(3), x), "beta"),
+        (lambda x: softplus(normal(3), out=x), "out"),
+        (softplus_, "input"),
+        (shifted_softplus, "input"),
+        (lambda x: shifted_softplus(normal(3), 2.0, x), "shift"),
+        (inverse_softplus, "input"),
+        (logsigmoid, "input"),
+        (Softplus(learnable=True), "input"),
+    ],
+)
+def test_a_masked_tensor_is_refused_with_a_way_out(call, name):
+    """PyTorch's own softplus refuses it, and its `where` never returns."""
     masked = masked_tensor(normal(3), torch.tensor([True, False, True]))
     with pytest.raises(TypeError):
         functional.softplus(masked)
-    with pytest.raises(TypeError, match="softplus"):
-        softplus(masked)
+    with pytest.raises(TypeError, match=f"{name} must not be a MaskedTensor.*get_data"):
+        call(masked)
+    result = masked_tensor(softplus(masked.get_data()), masked.get_mask())
+    assert close(result.to_tensor(0.0), softplus(normal(3)) * masked.get_mask())
 
 
 def test_a_fake_tensor_outside_its_mode():

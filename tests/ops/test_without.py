@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 QUICK = ["ops/test_ways.py", "test_functional.py", "test_functional_in_place.py"]
 SLOW = [
     *("test_functional_out.py", "test_modules.py", "test_modules_learnable.py"),
-    *("ops/test_autograd.py", "ops/test_functorch.py", "ops/test_dispatch.py"),
+    *("ops/test_autograd.py", "ops/test_autocast.py", "ops/test_checkpointing.py"),
+    *("ops/test_saved_tensors.py", "ops/test_functorch.py", "ops/test_dispatch.py"),
     *("ops/test_tracers.py", "ops/test_compile.py", "ops/test_distributed.py"),
 ]
 

@@ -13,12 +13,13 @@ except ModuleNotFoundError as missing:
 except KeyboardInterrupt:
     raise SystemExit(130) from None
 
-from softplus.cli import bench, compare, judge, run, table
+from softplus.cli import audit, bench, compare, judge, run, table
 from softplus.lab.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command("compare", cls=compare.Command)(compare.compare)
 app.command("judge")(judge.judge)
+app.command("audit", cls=compare.Command)(audit.audit)
 app.command("table")(table.show_table)
 app.command("run", context_settings=run.SETTINGS)(run.run)
 app.command("bench")(bench.run_bench)

@@ -137,6 +137,7 @@ def outcome(text: str) -> Outcome:
     if read["drift"]:
         read["drift"] = Drift(**read["drift"])
     read["curve"] = tuple((step, metric) for step, metric in read["curve"])
+    read["remarks"] = tuple(read["remarks"])
     return Outcome(**read)
 
 

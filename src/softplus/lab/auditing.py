@@ -23,6 +23,10 @@ _BETAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _REVIVED = 0.9
 
 
+class NothingSeenError(ValueError):
+    """There was nothing to audit."""
+
+
 @dataclass(frozen=True)
 class Advice:
     """The sites of one family that convert should take, and at which beta.
@@ -52,15 +56,17 @@ class Audit:
     """What `audit` found.
 
     Attributes:
-        batches: How many batches went through.
+        model: The class of the model.
+        seen: What went through it, in words.
         calls: The figures of every call of an activation, in the order of the first batch.
         unseen: ReLUs that ran where Python does not see them, inside of TorchScript or a fused
             operator: one text each.
     """
 
-    batches: int
+    model: str
+    seen: str
     calls: tuple[Units, ...]
-    unseen: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
 
     @property
     def advice(self) -> tuple[Advice, ...]:
@@ -89,7 +95,8 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """Return everything, as JSON has it."""
         return {
-            "batches": self.batches,
+            "model": self.model,
+            "seen": self.seen,
             "calls": [vars(call) for call in self.calls],
             "unseen": list(self.unseen),
             "advice": [{**vars(each), "code": str(each)} for each in self.advice],
@@ -135,13 +142,14 @@ def audit(
                 run(model, batch)
     calls = watch.calls()
     if not count:
-        raise ValueError("batches is empty: give at least one batch")
+        raise NothingSeenError("batches is empty: give at least one batch")
     if not calls and not unseen.counted:
-        raise ValueError(
+        raise NothingSeenError(
             f"{type(model).__name__} called no activation that is known (ReLU, Softplus, GELU, "
             "SiLU and their kin): is the right model and forward given?"
         )
-    return Audit(count, tuple(calls), tuple(_texts(unseen, model)))
+    seen = f"{count:,} batch{'es' * (count != 1)}"
+    return Audit(type(model).__name__, seen, tuple(calls), tuple(_texts(unseen, model)))
 
 
 def _forward(model: nn.Module, batch: Any) -> None:

@@ -59,6 +59,7 @@ def notes(results: Results) -> list[str]:
             f"with {settings.seeds} seeds a median has no 95% interval, and the sign-flip test "
             f"cannot go below {2 / 2**settings.seeds:.2g}"
         )
+    found += results.problem.remarks({arm.name: arm.outcomes for arm in results.arms})
     return found
 
 

@@ -1,6 +1,7 @@
 """Everything that the command line prints: tables, progress, single lines, errors."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -18,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from softplus.lab import bench, purposes, rows, summary, table, wording
+from softplus.lab.auditing import Audit
 from softplus.lab.errors import TheirError
 from softplus.lab.judging import Judgement
 from softplus.lab.results import Results
@@ -181,6 +183,39 @@ def _ratios(seconds: dict[str, float]) -> list[str]:
         f"{ours / relu:.2f}",
         f"{theirs / ours:.2f}",
     ]
+
+
+def show_audit(audit: Audit, console: Console) -> None:
+    """Print the units of a model call by call, and what to do about the dead ones."""
+    shown = Table(
+        title=f"{audit.model}: {audit.seen}",
+        caption="dead: slope below 0.001 on every example; dormant: mean output at most 2.5% of "
+        "the layer's; always on: input above 0 on every example",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    shown.add_column("activation", overflow="fold")
+    shown.add_column("after", overflow="fold")
+    for heading in ("units", "dead", "dormant", "always on", "zeros"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for call in audit.calls:
+        where = f" ({Path(call.file).name}:{call.line})" if call.file else ""
+        kind = "" if call.activation in call.site else f" {call.activation}"
+        shown.add_row(
+            escape(f"{call.site}{kind}{where}"),
+            escape(call.after),
+            f"{call.units:,}",
+            *(f"{len(units):,}" for units in (call.dead, call.dormant, call.always_on)),
+            f"{call.sparsity:.1%}",
+        )
+    console.print(shown)
+    for text in audit.unseen:
+        say(f"not seen: {text}, which Python does not call", console)
+    if not audit.advice:
+        say("No call has 1% of dead units: on that account convert nothing.", console)
+    for advice in audit.advice:
+        units = f"{advice.dead:,} dead unit{'s' * (advice.dead != 1)}"
+        say(f"{units}: nine in ten get a gradient again by\n  {advice}", console)
 
 
 def show_table(console: Console) -> None:

@@ -41,7 +41,8 @@ class Outcome:
     `steps_to_goal` and `diverged_at` are None where that never happened, `measures` where the trial
     is not measured, `drift` where it has no twin. The last line of `failure` says why there is no
     result; a traceback may stand above it. `seconds` is the trial's share of the CPU time that its
-    batch took. Times are no part of what makes two outcomes equal.
+    batch took. `remarks` are what the problem noticed. Neither they nor times are a part of what
+    makes two outcomes equal.
     """
 
     validation: float = math.nan
@@ -52,5 +53,6 @@ class Outcome:
     measures: Measures | None = None
     drift: Drift | None = None
     failure: str | None = None
+    remarks: tuple[str, ...] = field(default=(), compare=False)
     seconds: float | None = field(default=None, compare=False)
     seconds_to_goal: float | None = field(default=None, compare=False)

@@ -9,10 +9,10 @@ from torch.compiler import is_dynamo_compiling, is_exporting
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import Parameter
 
-from softplus.ops import cpu, definition, entry, sharding, standard
+from softplus.ops import cpu, definition, entry, sharding, standard, triton
 from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.entry import is_ordinary_beta
-from softplus.ops.plain import is_ordinary, under_transform
+from softplus.ops.plain import is_ordinary, under_autocast, under_transform
 
 # PyTorch's own wrappers of tensors for which the operators have rules, and those for which any
 # code that computes on tensors has them.
@@ -40,8 +40,9 @@ def softplus(input: Tensor, beta: float | Tensor = 1.0, threshold: float | None 
     varies = is_dynamo_compiling() and not (_constant(beta) and _constant(threshold))
     if varies or not is_ordinary_beta(beta):
         return definition.softplus(_under_autocast(input), beta, limit)
-    if _runs_operators(input):
-        result = torch.ops.softplus.forward(input, beta, limit)
+    x = _under_autocast(input)
+    if _runs_operators(x) or _compiled_for_gpu(x):
+        result = torch.ops.softplus.forward(x, beta, limit)
         return result
     return standard.softplus(input, beta, limit)
 
@@ -67,11 +68,11 @@ def _each(input: Tensor, beta: Tensor, threshold: float, *, shifted: bool) -> Te
         x, b = torch.broadcast_tensors(input, beta.to(torch.float64))  # type: ignore[no-untyped-call]
         result = torch.ops.softplus.forward_each(x, b, threshold, shifted)
         return result
-    if _runs_operators(input) and type(input) is type(beta):
-        x, b = entry.broadcast(input, beta)
+    x = _under_autocast(input)
+    if _runs_operators(x) and type(x) is type(beta) and x.device == beta.device:
+        x, b = entry.broadcast(x, beta)
         result = torch.ops.softplus.forward_each(x, b, threshold, shifted)
         return result
-    x = _under_autocast(input)
     if _is_followed(x) and _is_followed(beta):
         return standard.softplus_each(x, beta, threshold, shifted)
     if shifted:
@@ -98,8 +99,8 @@ def shifted_softplus(
         return _each(input, beta, EXACT_THRESHOLD, shifted=True)
     elif is_dynamo_compiling() or not is_ordinary_beta(beta):
         result = definition.shifted_softplus(x, beta, shift)
-    elif _runs_operators(input):
-        result = torch.ops.softplus.shifted(input, beta, shift)
+    elif _runs_operators(x):
+        result = torch.ops.softplus.shifted(x, beta, shift)
     elif _is_followed(x):
         result = standard.shifted_softplus(x, beta, shift)
     else:
@@ -110,20 +111,17 @@ def shifted_softplus(
 def inverse_softplus(input: Tensor, beta: float | Tensor = 1.0) -> Tensor:
     """Return inverse_softplus of a checked call."""
     beta = _with_a_value(beta)
-    served = not (is_exporting() or _is_traced()) and _runs_operators(input)
+    x = _under_autocast(input)
+    served = not (is_exporting() or _is_traced()) and _runs_operators(x)
     if served and not isinstance(beta, Tensor) and is_ordinary_beta(beta):
-        result: Tensor = torch.ops.softplus.inverse(input, beta)
+        result: Tensor = torch.ops.softplus.inverse(x, beta)
         return result
-    return definition.inverse_softplus(_under_autocast(input), beta)
+    return definition.inverse_softplus(x, beta)
 
 
 def _under_autocast(input: Tensor) -> Tensor:
     """Return the input as PyTorch's autocast gives it to softplus: on accelerators in float32."""
-    device = input.device.type
-    if device in ("cpu", "meta") or input.dtype == torch.float64:
-        return input
-    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return input.float() if autocast else input
+    return input.float() if under_autocast(input) else input
 
 
 def _is_traced() -> bool:
@@ -132,13 +130,13 @@ def _is_traced() -> bool:
 
 
 def _runs_operators(input: Tensor) -> bool:
-    """Whether the operators serve an eager call: on the CPU, of a tensor that they have rules for.
+    """Whether the operators serve an eager call: by kernels, of a tensor that they have rules for.
 
     At a level of torch.func, and with tangents, PyTorch's own softplus costs no more than itself.
     """
-    if cpu.absent is not None or is_dynamo_compiling() or under_transform():
+    if is_dynamo_compiling() or under_transform():
         return False
-    if input.device.type != "cpu":
+    if not entry.served(input):
         return False
     if is_ordinary(input):
         return input.numel() > 0  # an empty result has the strides that PyTorch gives it
@@ -182,6 +180,21 @@ def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:
 def _is_plain_on_cpu(tensor: Tensor) -> bool:
     # A subclass, as DTensor, has rules for PyTorch's operators alone.
     return tensor.device.type == "cpu" and type(tensor) in (Tensor, Parameter)
+
+
+def _compiled_for_gpu(input: Tensor) -> bool:
+    """Whether torch.compile traces a call on a GPU, which is to keep what the kernels keep.
+
+    Inductor fuses it; another backend's code calls the kernels.
+    """
+    return (
+        is_dynamo_compiling()
+        and not is_exporting()
+        and triton.POSSIBLE
+        and input.is_cuda
+        and type(input) in (Tensor, Parameter)
+        and forward_ad._current_level < 0  # noqa: SLF001 -- the level has no public name
+    )
 
 
 def _with_a_value(beta: float | Tensor) -> float | Tensor:

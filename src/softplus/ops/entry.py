@@ -14,11 +14,18 @@ from torch import Tensor
 from torch.compiler import is_exporting
 from torch.overrides import has_torch_function_unary
 
-from softplus.ops import cpu, gradients, standard
+from softplus.ops import cpu, gradients, standard, triton
 from softplus.ops.composed import exact
 from softplus.ops.cpu import calls
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.plain import DTYPES, INTEGERS, is_dense, is_eager, records
+from softplus.ops.plain import (
+    DTYPES,
+    INTEGERS,
+    is_dense,
+    is_eager,
+    records,
+    under_autocast,
+)
 
 # Without a public name: PyTorch's softplus with its `out`, and whether torch.jit.trace runs.
 _of_pytorch: Callable[..., Tensor] = torch._C._nn.softplus  # noqa: SLF001
@@ -52,15 +59,22 @@ def _softplus(
         result = None
     elif into:
         result = _softplus_into(input, beta, threshold, inplace, out)
-    elif not (_kernels and input.is_cpu):
+    elif not served(input):
         result = _standard(input, beta, threshold)
-    elif not (is_eager() and is_dense(input)):
+    elif not (is_eager() and is_dense(input)) or under_autocast(input):
         result = None
-    elif records(input):
-        result = gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
     else:
-        result = calls.plain_forward(input, beta, threshold)
+        forward = calls.plain_forward if input.is_cpu else triton.implementations()["forward"]
+        if records(input):
+            result = gradients.recorded("forward", forward, input, beta, threshold)
+        else:
+            result = forward(input, beta, threshold)
     return result
+
+
+def served(input: Tensor) -> bool:
+    """Whether kernels serve a plain call: those of the CPU every one, those of a GPU large ones."""
+    return _kernels if input.is_cpu else triton.serves(input)
 
 
 def _number(value: Any) -> float:
@@ -82,29 +96,45 @@ def _standard(input: Tensor, beta: float, threshold: float) -> Tensor | None:
         return None
     try:
         return _of_pytorch(input, beta, exact(threshold))
-    except RuntimeError:  # of a sparse or nested tensor: the checks say what to do
+    except (RuntimeError, TypeError):  # of a sparse or masked tensor: the checks say what to do
         return None
 
 
-def _softplus_into(
+def _softplus_into(  # noqa: PLR0911 -- each kind of call leaves as soon as it is known
     input: Tensor, beta: float, threshold: float, inplace: Any, out: Tensor | None
 ) -> Tensor | None:
     """Write softplus over the input, or into `out`, where autograd records nothing."""
     target = input if out is None else out
     if (inplace and out is not None) or not (is_eager() and is_dense(input) and is_dense(target)):
         return None
+    if inplace and records(input):
+        return _overwritten(input, beta, threshold)
     if records(input, target) or target.dtype != input.dtype or target.device != input.device:
         return None
     if target.is_inference() and not torch.is_inference_mode_enabled():
         return None
-    if not (_kernels and input.is_cpu):
+    if not served(input):
         return _of_pytorch(input, beta, exact(threshold), out=target)
     fits = target.shape == input.shape and input.is_contiguous() and target.is_contiguous()
     if not fits or (target is not input and _share_memory(target, input)):
         return None
-    calls.forward_into(target, input, beta, threshold)
+    into = calls.forward_into if input.is_cpu else triton.forward_into
+    into(target, input, beta, threshold)
     torch.autograd.graph.increment_version(target)
     return target
+
+
+def _overwritten(input: Tensor, beta: float, threshold: float) -> Tensor | None:
+    """Write softplus over an input on a GPU that autograd follows, where backward needs no copy.
+
+    A leaf that requires grad is refused elsewhere, before anything is written.
+    """
+    if not triton.serves(input) or input.is_leaf or not input.is_contiguous():
+        return None
+    if under_autocast(input) or not gradients.output_determines_gradient(input, threshold):
+        return None
+    result: Tensor = gradients.Overwrite.apply(input, beta, threshold)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _share_memory(one: Tensor, other: Tensor) -> bool:
@@ -113,12 +143,12 @@ def _share_memory(one: Tensor, other: Tensor) -> bool:
 
 def each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor | None:
     """Return softplus with a floating-point tensor as beta, less ln2/beta where `shifted`."""
-    if not (is_eager() and is_dense(input) and is_dense(beta)):
+    if not (is_eager() and is_dense(input) and is_dense(beta)) or under_autocast(input):
         return None
     if input.device != beta.device and beta.dim() > 0:
         return None
     try:
-        if not (_kernels and input.is_cpu and beta.is_cpu):
+        if not served(input) or input.device != beta.device:
             return standard.softplus_each(input, beta, threshold, shifted)
         x, b = broadcast(input, beta)
     except RuntimeError:  # the checks say what to do about a shape
@@ -144,16 +174,16 @@ def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:
     beta, number = _number(beta), 0.0 if shift is None else _number(shift)
     if not (is_ordinary_beta(beta) and abs(number) < math.inf):
         return None
-    if not (is_eager() and is_dense(input)):
+    if not (is_eager() and is_dense(input)) or under_autocast(input):
         return None
     given = None if shift is None else number
-    if _kernels and input.is_cpu:
+    if served(input):
         return gradients.plain("shifted", input, beta, given)
     return standard.shifted_softplus(input, beta, given)
 
 
 def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
-    if not (_kernels and is_eager() and is_dense(input) and input.is_cpu):
+    if not (is_eager() and is_dense(input) and served(input)) or under_autocast(input):
         return None
     beta = _number(beta)
     if not is_ordinary_beta(beta):
@@ -188,3 +218,5 @@ elif cpu.entry_absent is None:
     softplus = cpu.softplus
     shifted_softplus = cpu.shifted_softplus
     inverse_softplus = cpu.inverse_softplus
+    if triton.POSSIBLE:
+        cpu.serve_gpu(_softplus, triton.from_bytes)

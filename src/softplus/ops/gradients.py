@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from softplus.ops import cpu, definition
+from softplus.ops import cpu, definition, operators, triton
 from softplus.ops.composed import COMPOSED
 from softplus.ops.cpu import calls
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.operators import library
 from softplus.ops.plain import is_dense, is_eager, under_transform
 
 # As in operators/node.cpp.
@@ -35,8 +34,9 @@ def _run(name: str, *arguments: Any) -> Any:
     """Return an operator's result: by its kernel in a plain call without grad, else by itself."""
     if is_eager() and not torch.is_grad_enabled():
         tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
-        if all(is_dense(tensor) and tensor.is_cpu for tensor in tensors):
-            return calls.OPERATORS[name](*arguments)
+        of_one_device = len({tensor.device for tensor in tensors}) == 1
+        if of_one_device and all(is_dense(tensor) for tensor in tensors):
+            return implementations(tensors[0])[name](*arguments)
     return getattr(torch.ops.softplus, name)(*arguments)
 
 
@@ -46,7 +46,9 @@ def _backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
     alike = grad.shape == saved.shape and grad.dtype == saved.dtype
     if plain and alike and grad.is_cpu and saved.is_cpu:
         return calls.plain_backward(grad, saved, *options)
-    result: Tensor = torch.ops.softplus.backward(grad, saved, *options)
+    on_gpu = plain and grad.is_cuda and saved.is_cuda
+    backward = triton.implementations()["backward"] if on_gpu else torch.ops.softplus.backward
+    result: Tensor = backward(grad, saved, *options)
     return result
 
 
@@ -58,6 +60,11 @@ def _saved(ctx: Any) -> tuple[Tensor, ...]:
             raise RuntimeError(f"{error}\n{_KEEPS_RESULT}") from None
         raise
     return saved
+
+
+def implementations(tensor: Tensor) -> dict[str, Callable[..., Any]]:
+    """Return the operators on plain tensors of this one's device, by name."""
+    return calls.OPERATORS if tensor.is_cpu else triton.implementations()
 
 
 class Forward(Function):
@@ -77,6 +84,23 @@ class Forward(Function):
         if grad is None:
             return (None,) * 4
         return None, _backward(grad, *_saved(ctx), *ctx.options), None, None
+
+
+class Overwrite(Function):
+    """Softplus with a number as beta over the memory of its input, by a GPU kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, beta: float, threshold: float) -> Tensor:
+        ctx.mark_dirty(input)
+        output = triton.forward_into(input, input, beta, threshold)
+        ctx.save_for_backward(output)
+        ctx.options = beta, threshold, True
+        ctx.set_materialize_grads(False)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        return Forward.backward(ctx, grad)[1:]
 
 
 class Backward(Function):
@@ -245,7 +269,7 @@ def recorded(name: str, compute: Compute, *arguments: Any) -> Tensor:
 
 def plain(name: str, *arguments: Any) -> Tensor:
     """Return an operator's result in a plain call, recorded by autograd where it should be."""
-    compute = calls.OPERATORS[name]
+    compute = implementations(arguments[0])[name]
     if torch.is_grad_enabled() and _require_grad(arguments):
         return recorded(name, compute, *arguments)
     result: Tensor = compute(*arguments)
@@ -279,10 +303,10 @@ def _under_autograd(name: str) -> Callable[..., Any]:
     return run
 
 
-if cpu.absent is None:
+if operators.SERVED:
     _names = ["forward_at", "backward_at", "double_backward_at"]
     if cpu.entry_absent is not None:
         _names = [*_FUNCTIONS, "double_backward", "double_backward_at", "double_backward_each"]
     for _name in _names:
-        library.impl(_name, _under_autograd(_name), "Autograd")
-        library.impl(_name, COMPOSED[_name], "FuncTorchDynamicLayerFrontMode")
+        operators.library.impl(_name, _under_autograd(_name), "Autograd")
+        operators.library.impl(_name, COMPOSED[_name], "FuncTorchDynamicLayerFrontMode")

@@ -3,6 +3,9 @@
 In a graph an operator is a node that calls a kernel. The `score_mod` of `flex_attention` is no
 graph: Inductor writes it into the inner loop of the attention, where nothing can be called, and
 asks each operator for its formula. That is the definition's.
+
+On a GPU no operator is a node: Inductor gets the formulas while autograd's graph is cut in two, and
+fuses them with what is around. What backward needs is then what it needs of the kernels.
 """
 
 import functools
@@ -25,6 +28,13 @@ _FORMULAS: dict[str, Callable[..., Tensor]] = {
     "shifted": definition.shifted_softplus,
     "inverse": definition.inverse_softplus,
     "forward_each": COMPOSED["forward_each"],
+}
+
+
+_ON_GPU: dict[str, Callable[..., Any]] = {
+    "forward": definition.softplus,
+    "backward": definition.backward,
+    "double_backward": COMPOSED["double_backward"],
 }
 
 
@@ -65,14 +75,30 @@ def _key_caches() -> None:
 @functools.cache
 def _register_formulas() -> None:
     import_module("torch._inductor.subgraph_lowering")  # which Inductor loads late
+    decomposition: Any = torch._inductor.decomposition  # noqa: SLF001
+    for name, formula in _ON_GPU.items():
+        operator = getattr(torch.ops.softplus, name).default
+        decomposition.decompositions[operator] = functools.partial(_decompose, formula)
+    decomposition.fast_random_decomps.cache_clear()  # a copy of the table
     lowering: Any = torch._inductor.lowering  # noqa: SLF001 -- there is no public name for this
-    for name, formula in _FORMULAS.items():
+    for name in _FORMULAS | _ON_GPU:
         operator = getattr(torch.ops.softplus, name).default
         # In a graph what Inductor makes of any operator: a node, on memory laid out as in eager.
         strides = lowering.get_layout_constraint_tag(operator, with_default=True)
-        lowering.make_fallback(operator, lowering.tag_to_layout_constraint(strides))
-        node = lowering.lowerings[operator]
-        lowering.lowerings[operator] = functools.partial(_lower, node, formula)
+        constraint = lowering.tag_to_layout_constraint(strides)
+        lowering.make_fallback(operator, constraint, override_decomp=True)
+        if name in _FORMULAS:
+            lower = functools.partial(_lower, lowering.lowerings[operator], _FORMULAS[name])
+            lowering.lowerings[operator] = lower
+
+
+def _decompose(formula: Callable[..., Any], *arguments: Any) -> Any:
+    """Return a call on a GPU as its formula; any other stays an operator."""
+    return formula(*arguments) if _on_gpu(arguments[0]) else NotImplemented
+
+
+def _on_gpu(tensor: Tensor) -> bool:
+    return tensor.is_cuda
 
 
 def _lower(node: Callable[..., Any], formula: Callable[..., Tensor], *arguments: Any) -> Any:

@@ -37,6 +37,10 @@ double_backward_each(Tensor grad_to_input, Tensor grad_to_beta, Tensor grad, Ten
 Tensor beta, float threshold, bool shifted) -> (Tensor, Tensor, Tensor)
 """
 
+# Whether any kernels may serve them: those for the CPU or, on a PyTorch that knows GPUs, those of
+# ops/triton.
+SERVED = cpu.absent is None or torch.version.cuda is not None or torch.version.hip is not None
+
 library: Any = Library("softplus", "DEF")  # type: ignore[no-untyped-call]
 for _schema in SCHEMAS.strip().splitlines():
     library.define(_schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -149,7 +153,11 @@ def _double_backward_at(
     return results
 
 
+AT_RUN_TIME = {
+    "forward_at": _forward_at,
+    "backward_at": _backward_at,
+    "double_backward_at": _double_backward_at,
+}
 if cpu.absent is None:
-    library.impl("forward_at", _forward_at, "CPU")
-    library.impl("backward_at", _backward_at, "CPU")
-    library.impl("double_backward_at", _double_backward_at, "CPU")
+    for _name, _function in AT_RUN_TIME.items():
+        library.impl(_name, _function, "CPU")

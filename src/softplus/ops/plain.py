@@ -56,6 +56,14 @@ def is_ordinary(tensor: Tensor) -> bool:
     return getattr(type(tensor), "__torch_dispatch__", None) is _no_dispatch
 
 
+def under_autocast(tensor: Tensor) -> bool:
+    """Whether PyTorch's autocast gives softplus this tensor in float32, as it does on GPUs."""
+    if tensor.is_cpu or tensor.is_meta or tensor.dtype == torch.float64:
+        return False
+    device = tensor.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
 def under_transform() -> bool:
     """Whether torch.func or forward-mode AD is at work, at any level."""
     return _level() is not None or forward_ad._current_level >= 0  # noqa: SLF001

@@ -1,7 +1,7 @@
 """What every problem has: a metric, learning rates, a way to run trials, an identity."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,11 @@ class Problem(ABC):
     @abstractmethod
     def run(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Run trials in this process, on the threads it has; a failed one is an outcome too."""
+
+    def remarks(self, outcomes: Mapping[str, Sequence[Outcome]]) -> tuple[str, ...]:
+        """Return what the outcomes of the arms show that a reader should know."""
+        del outcomes
+        return ()
 
     def batches(self, trials: Sequence[Trial]) -> list[list[Trial]]:
         """Return the trials in the groups that are best run together."""

@@ -161,11 +161,7 @@ def load(path: Path, **changes: int) -> TaskFile:
     for name in ("depth", "width"):
         if name in changes:
             raise UsageError(f"--{name} is for networks of the lab's own, and {path} has its model")
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    path, digest = path.absolute(), hashlib.sha256(source).hexdigest()
+    path, digest = path.absolute(), _digest(path)
     task = _module(path, digest)
     data = _collection(path, digest)
     train, validation, test = data.split(0)
@@ -175,12 +171,7 @@ def load(path: Path, **changes: int) -> TaskFile:
         for name in ("epochs", "batch_size")
         if hasattr(task, name)
     }
-    with their_code(f"model() of {path.name}"):
-        model = task.model()
-    if not isinstance(model, nn.Module):
-        raise UsageError(
-            f"model() of {path.name} must return a torch.nn.Module; got {type(model).__name__}"
-        )
+    model = _model(task, path)
     sample, targets = data.batch(train[:2])
     staying = tuple(site.name for site in find_sites(model) if site.obstacle is not None)
     settings: dict[str, Any] = {
@@ -204,6 +195,34 @@ def load(path: Path, **changes: int) -> TaskFile:
         **changes,
     }
     return TaskFile(**settings)
+
+
+def model_and_examples(path: Path) -> tuple[nn.Module, Collection]:
+    """Return the model of a task file as it makes it, and all of its examples.
+
+    Raises:
+        UsageError: As `load` does; the model may be any.
+    """
+    path, digest = path.absolute(), _digest(path)
+    module = _module(path, digest)
+    return _model(module, path), _collection(path, digest)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _model(task: ModuleType, path: Path) -> nn.Module:
+    with their_code(f"model() of {path.name}"):
+        model = task.model()
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"model() of {path.name} must return a torch.nn.Module; got {type(model).__name__}"
+        )
+    return model
 
 
 @cache

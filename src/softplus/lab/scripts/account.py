@@ -101,6 +101,12 @@ class Told:
             for name, (count, place) in sorted(self.missed.items())
         )
 
+    def score(self, name: str | None) -> float | None:
+        """Return the value recorded by a name; without one the only value, or the one without."""
+        if name is None:
+            name = "" if len(self.recorded) != 1 else next(iter(self.recorded))
+        return self.recorded.get(name)
+
     def fault(self, activation: str) -> str | None:
         """Say why this was no run with the activation; None where it was one."""
         if self.processes == 0:

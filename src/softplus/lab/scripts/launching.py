@@ -67,7 +67,7 @@ def environment(
         added |= {"SOFTPLUS_SEED": str(seed)}
         added |= {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", str(seed))}
     if threads is not None:
-        added |= {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+        added |= {"OMP_NUM_THREADS": str(threads)}
     return {**os.environ, **added}
 
 

@@ -34,32 +34,36 @@ def run(command: Sequence[str], activation: Activation, seed: int | None) -> Run
     """
     words = launching.words(command)
     with tempfile.TemporaryDirectory(prefix="softplus-run-") as folder:
-        environment = launching.environment(activation, seed, Path(folder))
-        # On a terminal it stays in our process group, which is the one that may read from it and
-        # hears Ctrl-C; elsewhere it gets one of its own.
-        apart = not sys.stdin.isatty()
-        process = subprocess.Popen(  # noqa: S603 -- the user's own command
-            launching.supervised(words), env=environment, start_new_session=apart
-        )
-
-        def pass_on(signum: int, frame: FrameType | None) -> None:
-            del frame
-            if signum != signal.SIGINT:
-                process.send_signal(signum)
-            elif apart:
-                _interrupt(process)
-
-        before = {
-            each: signal.signal(each, pass_on)
-            for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
-        try:
-            code = process.wait()
-        finally:
-            for each, handler in before.items():
-                signal.signal(each, handler)
+        code = supervise(words, launching.environment(activation, seed, Path(folder)))
         told = account.read(Path(folder))
     return Run(code, _describe(activation, told), told.fault(activation.name))
+
+
+def supervise(words: Sequence[str], environment: dict[str, str]) -> int:
+    """Run a command on this terminal, with its signals, and return its exit code."""
+    # On a terminal it stays in our process group, which is the one that may read from it and hears
+    # Ctrl-C; elsewhere it gets one of its own.
+    apart = not sys.stdin.isatty()
+    process = subprocess.Popen(  # noqa: S603 -- the user's own command
+        launching.supervised(words), env=environment, start_new_session=apart
+    )
+
+    def pass_on(signum: int, frame: FrameType | None) -> None:
+        del frame
+        if signum != signal.SIGINT:
+            process.send_signal(signum)
+        elif apart:
+            _interrupt(process)
+
+    before = {
+        each: signal.signal(each, pass_on)
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        return process.wait()
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> None:

@@ -95,6 +95,11 @@ def use(name: str) -> None:
     _kernels.use(name)
 
 
+def serve_gpu(function: Callable[..., torch.Tensor | None], from_bytes: int) -> None:
+    """Have the C++ entry leave calls of softplus on a GPU to a function, from a size on."""
+    _entry.serve_gpu(function, from_bytes)
+
+
 def patch() -> None:
     """Put the kernels in the place of PyTorch's own, until `unpatch` has been called as often."""
     _entry.patch()

@@ -41,6 +41,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
       softplus::fast_call("inverse_softplus", softplus::inverse_softplus),
       {nullptr, nullptr, 0, nullptr}};
   PyModule_AddFunctions(m.ptr(), methods);
+  m.def("serve_gpu", softplus::serve_gpu);
   m.def("patch", softplus::patch);
   m.def("unpatch", softplus::unpatch);
 }

@@ -34,7 +34,7 @@ def forward_into(output: Tensor, input: Tensor, beta: float, threshold: float) -
     """Write softplus(input), unchecked, into dense memory: the input's own, or laid out like it."""
     n, kept = input.numel(), input
     if n > _SMALL or not input.is_contiguous():
-        kept = _laid_out(input, output)
+        kept = laid_out(input, output)
     kernel, dtype, threads = _NUMBER["forward"], _DTYPE[input.dtype], get_num_threads()
     to, of = output.data_ptr(), kept.data_ptr()
     _run(kernel, dtype, n, beta, threshold, 0.0, 0, 1, 1, threads, to, of)
@@ -80,10 +80,10 @@ def _each(kernel: str) -> Callable[..., None]:
     def fill(results: Tensor | tuple[Tensor, ...], *arguments: Any) -> None:
         *inputs, beta, threshold, shifted = arguments
         outputs = (results,) if isinstance(results, Tensor) else results
-        flags, pattern = _SHIFTED if shifted else 0, _pattern(outputs[0], beta)
-        if pattern is None:
-            beta, pattern = _laid_out(beta, outputs[0]), (1, beta.numel())
-        betas = (*pattern, beta)
+        flags, found = _SHIFTED if shifted else 0, pattern(outputs[0], beta)
+        if found is None:
+            beta, found = laid_out(beta, outputs[0]), (1, beta.numel())
+        betas = (*found, beta)
         _call(kernel, outputs, tuple(inputs), 1.0, threshold, flags=flags, betas=betas)
 
     return fill
@@ -121,7 +121,7 @@ if cpu.absent is None and cpu.entry_absent is not None:
         library.impl(_name, _function, "CPU")
 
 
-def _pattern(like: Tensor, beta: Tensor) -> tuple[int, int] | None:
+def pattern(like: Tensor, beta: Tensor) -> tuple[int, int] | None:
     """Return (inner, count): element i of `like` in memory has the (i // inner % count)th beta.
 
     None where the betas that are there lie otherwise.
@@ -155,7 +155,7 @@ def _call(
     like = outputs[0]
     n = like.numel()
     if n > _SMALL or not all(tensor.is_contiguous() for tensor in (like, *inputs)):
-        inputs = tuple(_laid_out(tensor, like) for tensor in inputs)
+        inputs = tuple(laid_out(tensor, like) for tensor in inputs)
     addresses = [tensor.data_ptr() for tensor in (*outputs, *inputs)]
     inner, count = 1, 1
     if betas:
@@ -165,7 +165,7 @@ def _call(
     _run(_NUMBER[kernel], _DTYPE[like.dtype], n, *options, *addresses)
 
 
-def _laid_out(tensor: Tensor, like: Tensor) -> Tensor:
+def laid_out(tensor: Tensor, like: Tensor) -> Tensor:
     """Return the tensor in the dense layout of another, as an object that no other code holds."""
     if tensor.stride() == like.stride() or (tensor.is_contiguous() and like.is_contiguous()):
         return tensor.detach()

@@ -58,76 +58,58 @@ constexpr double ENTROPY_GAP[] =  // error 2^-53.0
      -0x1.6599a35e33835p-26, 0x1.22cf01e47b8d8p-29, -0x1.ceaeb3aa4956bp-33,
      0x1.5353cebca6f54p-36, -0x1.8aca878f9b61bp-40, 0x1.00c2a825aa8c5p-44};
 
-// In float32 and below, Softplus goes from v to the result in one step, without e^v and ln(1 + t)
-// on the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial
-// in r whose coefficients are looked up by n - 1. The last entry is e^r, which a short series in
-// t = e^v turns into the rest; there c - ln 2 counts too.
-// Rows: the constant's low part, the constant, the coefficients of r, … r^6.
-template <int ENTRIES> constexpr float TABLE[8][ENTRIES] = {};
-template <>  // error 2^-28.3
-alignas(64) constexpr float TABLE<16>[8][16] = {
-    {-0x1.3eeebcp-27f, 0x0p+0f, -0x1.54013ap-26f, -0x1.9a59cep-29f, -0x1.2edfc4p-30f,
-     0x1.4e08d4p-31f, 0x1.eec8p-31f, -0x1.5d3faep-27f, 0x1.fb18cp-28f, 0x1.5e312ep-26f,
-     0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f, 0x1.7df0e8p-27f, 0x1.822288p-26f,
-     -0x1.05c61p-29f},
-    {0x1.193ea8p-1f, 0x1p+0f, 0x1.fff8p-1f, 0x1.fffp-1f, 0x1.ffe002p-1f, 0x1.ffc00ap-1f,
-     0x1.ff802ap-1f, 0x1.ff00aap-1f, 0x1.fe02a6p-1f, 0x1.fc0a8ap-1f, 0x1.f829bp-1f,
-     0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f, 0x1.9f323ep-1f, 0x1.62e43p-1f},
-    {0x1.555556p-2f, 0x1p+0f, 0x1.fffp-1f, 0x1.ffe002p-1f, 0x1.ffc008p-1f, 0x1.ff802p-1f,
-     0x1.ff008p-1f, 0x1.fe01fep-1f, 0x1.fc07fp-1f, 0x1.f81f82p-1f, 0x1.f07c1ep-1f,
-     0x1.e1e1ep-1f, 0x1.c71c7p-1f, 0x1.99999ap-1f, 0x1.555556p-1f, 0x1p-1f},
-    {0x1.c71c86p-5f, 0x1.fffffcp-2f, 0x1.ffdffcp-2f, 0x1.ffc002p-2f, 0x1.ff8014p-2f,
-     0x1.ff005cp-2f, 0x1.fe017ap-2f, 0x1.fc05f4p-2f, 0x1.f817bep-2f, 0x1.f05e0ap-2f,
-     0x1.e17098p-2f, 0x1.c5894ap-2f, 0x1.948b0ep-2f, 0x1.47ae16p-2f, 0x1.c71c6cp-3f,
-     0x1.fffffep-4f},
-    {-0x1.94af9ep-8f, 0x1.555492p-3f, 0x1.5529c6p-3f, 0x1.54fef6p-3f, 0x1.54a9cep-3f,
-     0x1.53ffbep-3f, 0x1.52aca2p-3f, 0x1.500b1ep-3f, 0x1.4ad976p-3f, 0x1.40ba76p-3f,
-     0x1.2d82acp-3f, 0x1.0acac8p-3f, 0x1.a389b4p-4f, 0x1.0623fep-4f, 0x1.9483bep-6f,
-     0x1.3b6326p-29f},
-    {-0x1.9a3e6ap-10f, 0x1.5558b2p-5f, 0x1.5503a6p-5f, 0x1.54ad5ap-5f, 0x1.540326p-5f,
-     0x1.52af84p-5f, 0x1.500c2cp-5f, 0x1.4ad116p-5f, 0x1.408f54p-5f, 0x1.2cd57ep-5f,
-     0x1.0861c2p-5f, 0x1.93df36p-6f, 0x1.b78a68p-7f, 0x1.17568ap-10f, -0x1.9478ap-8f,
-     -0x1.554e7ep-8f},
-    {0x1.d3c866p-12f, 0x1.12398ep-7f, 0x1.11bd18p-7f, 0x1.114498p-7f, 0x1.102dap-7f,
-     0x1.0e046p-7f, 0x1.09c438p-7f, 0x1.014c0ep-7f, 0x1.e1da94p-8f, 0x1.a46fb6p-8f,
-     0x1.370ebap-8f, 0x1.18c2e2p-9f, -0x1.036844p-10f, -0x1.80537ap-9f, -0x1.0986cp-9f,
-     -0x1.c2ba1cp-26f},
-    {-0x1.fc56fap-17f, 0x1.6a4b36p-10f, 0x1.68cbep-10f, 0x1.681d58p-10f, 0x1.653b74p-10f,
-     0x1.5f8728p-10f, 0x1.54037ap-10f, 0x1.3e51ccp-10f, 0x1.14dfa2p-10f, 0x1.948a1ap-11f,
-     0x1.23044p-12f, -0x1.8d7f3ep-12f, -0x1.cc5142p-11f, -0x1.4c264ap-11f, 0x1.43d882p-13f,
-     0x1.65ca76p-12f}};
-template <>  // error 2^-28.3
-alignas(64) constexpr float TABLE<8>[8][8] = {
-    {-0x1.3eeebcp-27f, 0x0p+0f, 0x1.305fcap-26f, -0x1.e40eccp-28f, 0x1.6e1c58p-26f,
-     0x1.7df0e8p-27f, 0x1.822288p-26f, -0x1.05c61p-29f},
-    {0x1.193ea8p-1f, 0x1p+0f, 0x1.f829bp-1f, 0x1.f0a30cp-1f, 0x1.e27076p-1f, 0x1.c8ff7cp-1f,
-     0x1.9f323ep-1f, 0x1.62e43p-1f},
-    {0x1.555556p-2f, 0x1p+0f, 0x1.f07c1ep-1f, 0x1.e1e1ep-1f, 0x1.c71c7p-1f, 0x1.99999ap-1f,
-     0x1.555556p-1f, 0x1p-1f},
-    {0x1.c71c86p-5f, 0x1.fffffcp-2f, 0x1.e17098p-2f, 0x1.c5894ap-2f, 0x1.948b0ep-2f,
-     0x1.47ae16p-2f, 0x1.c71c6cp-3f, 0x1.fffffep-4f},
-    {-0x1.94af9ep-8f, 0x1.555492p-3f, 0x1.2d82acp-3f, 0x1.0acac8p-3f, 0x1.a389b4p-4f,
-     0x1.0623fep-4f, 0x1.9483bep-6f, 0x1.3b6326p-29f},
-    {-0x1.9a3e6ap-10f, 0x1.5558b2p-5f, 0x1.0861c2p-5f, 0x1.93df36p-6f, 0x1.b78a68p-7f,
-     0x1.17568ap-10f, -0x1.9478ap-8f, -0x1.554e7ep-8f},
-    {0x1.d3c866p-12f, 0x1.12398ep-7f, 0x1.370ebap-8f, 0x1.18c2e2p-9f, -0x1.036844p-10f,
-     -0x1.80537ap-9f, -0x1.0986cp-9f, -0x1.c2ba1cp-26f},
-    {-0x1.fc56fap-17f, 0x1.6a4b36p-10f, 0x1.23044p-12f, -0x1.8d7f3ep-12f, -0x1.cc5142p-11f,
-     -0x1.4c264ap-11f, 0x1.43d882p-13f, 0x1.65ca76p-12f}};
+// The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
+// that are looked up. Largest error of a row, ULP: 0.644 for x > 0, 0.849 for x < 0.
+// Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
+// r and 1 for x > 0; and for x < 0.
+alignas(64) constexpr float SEGMENTS[9][16] = {
+    {0x0p+0f, 0x1.986aap-2f, 0x1.0020ep+0f, 0x1.a19848p+0f, 0x1.fd7f2p+0f, 0x1.4d442cp+1f,
+     0x1.7fd5ep+1f, 0x1.b9734cp+1f, 0x1.071c54p+2f, 0x1.2059b2p+2f, 0x1.3fdbfap+2f,
+     0x1.6210cep+2f, 0x1.809e62p+2f, 0x1.a0418ep+2f, 0x1.c1bf88p+2f, 0x1.e3e714p+2f},
+    {0x0p+0f, 0x1.c49afap-11f, 0x1.0ac21cp-10f, 0x1.416546p-11f, 0x1.6b80b6p-13f,
+     -0x1.4f3bdcp-14f, -0x1.461b3p-13f, -0x1.33cc86p-13f, -0x1.d1cddcp-14f, -0x1.425cdap-14f,
+     -0x1.a5841p-15f, -0x1.0986ap-15f, -0x1.4b8bd8p-16f, -0x1.9a348ap-17f, -0x1.f38324p-18f,
+     -0x1.2ff91ap-18f},
+    {-0x1.533c74p-8f, -0x1.22b264p-8f, -0x1.82a736p-10f, 0x1.11102ep-10f, 0x1.a37a3p-10f,
+     0x1.afafe2p-10f, 0x1.67ce76p-10f, 0x1.0bc286p-10f, 0x1.3929eap-11f, 0x1.ba8582p-12f,
+     0x1.181abcp-12f, 0x1.4fb71p-13f, 0x1.a5cbb6p-14f, 0x1.0346aap-14f, 0x1.34bb8p-15f,
+     0x1.6ac366p-16f},
+    {0x0p+0f, -0x1.0266dep-7f, -0x1.f0479cp-7f, -0x1.f6dd9p-7f, -0x1.b6c1d4p-7f,
+     -0x1.2e1d52p-7f, -0x1.bf1b74p-8f, -0x1.320312p-8f, -0x1.4f62dap-9f, -0x1.cde52ep-10f,
+     -0x1.1f2fa6p-10f, -0x1.54539ep-11f, -0x1.a8d5b6p-12f, -0x1.0421a2p-12f, -0x1.3506b6p-13f,
+     -0x1.6af81ep-14f},
+    {0x1.ffff3ep-4f, 0x1.ec2ad4p-4f, 0x1.92917ap-4f, 0x1.18527ep-4f, 0x1.b14402p-5f,
+     0x1.06c8ep-5f, 0x1.7284aap-6f, 0x1.e92462p-7f, 0x1.03f042p-7f, 0x1.62297cp-8f,
+     0x1.b4a1b8p-9f, 0x1.014886p-9f, 0x1.4031aep-10f, 0x1.875e86p-11f, 0x1.d06156p-12f,
+     0x1.10898ep-12f},
+    {0x1p-1f, 0x1.3262cap-1f, 0x1.765a3cp-1f, 0x1.ac348p-1f, 0x1.c270c2p-1f, 0x1.dcb892p-1f,
+     0x1.e7b02ep-1f, 0x1.f03a7ep-1f, 0x1.f7be6ap-1f, 0x1.fa67b2p-1f, 0x1.fc90d6p-1f,
+     0x1.fdfb66p-1f, 0x1.febf04p-1f, 0x1.ff3c06p-1f, 0x1.ff8bcep-1f, 0x1.ffbbd4p-1f},
+    {0x1.62e43p-1f, 0x1.d31c1p-1f, 0x1.5049f4p+0f, 0x1.cf5908p+0f, 0x1.0f251ap+1f,
+     0x1.566796p+1f, 0x1.860ffcp+1f, 0x1.bd748cp+1f, 0x1.0826aep+2f, 0x1.210db8p+2f,
+     0x1.404a3ep+2f, 0x1.625182p+2f, 0x1.80c68ep+2f, 0x1.a05a12p+2f, 0x1.c1ce1p+2f,
+     0x1.e3ef9ap+2f},
+    {-0x1p-1f, -0x1.9b3a6cp-2f, -0x1.134b88p-2f, -0x1.4f2ep-3f, -0x1.ec79f2p-4f,
+     -0x1.1a3b6ep-4f, -0x1.84fd22p-5f, -0x1.f8b03ep-6f, -0x1.0832cp-6f, -0x1.661378p-7f,
+     -0x1.b794e8p-8f, -0x1.024d5ap-8f, -0x1.40fb3ep-9f, -0x1.87f4f6p-10f, -0x1.d0cb46p-11f,
+     -0x1.10adf8p-11f},
+    {0x1.62e43p-1f, 0x1.06e6cp-1f, 0x1.40a45p-2f, 0x1.6e06p-3f, 0x1.0658ap-3f, 0x1.246d4p-4f,
+     0x1.8e87p-5f, 0x1.005p-5f, 0x1.0a5ap-6f, 0x1.680cp-7f, 0x1.b91002p-8f, 0x1.02d002p-8f,
+     0x1.416006p-9f, 0x1.88400cp-10f, 0x1.d1000cp-11f, 0x1.10c02p-11f}};
 
-// (ln(1 + t) / t - 1) / t for the t of the last entry
-template <int ENTRIES> constexpr float TAIL[] = {0};
-template <> constexpr float TAIL<16>[] =  // error 2^-31.1
-    {-0x1.fff9b6p-2f};
-template <> constexpr float TAIL<8>[] =  // error 2^-31.1
-    {-0x1.ffffe6p-2f, 0x1.553974p-2f, -0x1.eef1fap-3f};
+// (e^r - 1) / r for |r| <= ln2/2, from where on the segments end, and
+// (ln(1 + t) / t - 1) / t for the t = e^-|x| there
+constexpr float EXPM1_FAR[] =  // error 2^-28.3
+    {0x1p+0f, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b2p-5f, 0x1.12398ep-7f, 0x1.6a4b36p-10f};
+constexpr float TAIL[] =  // error 2^-39.4
+    {-0x1.fffffep-2f, 0x1.552558p-2f};
 
-// The same for bfloat16 and float16, from n = 0 on: low part, constant, coefficients of r, … r^4,
-// so that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
-// ln(1 + e^v) alike there.
-template <int ENTRIES> constexpr float HALF_TABLE[6][ENTRIES] = {};
-template <>  // no error after rounding
-alignas(64) constexpr float HALF_TABLE<16>[6][16] = {
+// Softplus of the half types goes from v to the result in one step, without e^v and ln(1 + t) on
+// the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial in r
+// whose coefficients are looked up by n, from 0 on: low part, constant, coefficients of r, … r^4, so
+// that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
+// ln(1 + e^v) alike.
+alignas(64) constexpr float HALF_TABLE[6][16] = {
     {-0x1.e46096p-28f, -0x1.ae6074p-29f, 0x1.50c30ap-26f, 0x1.2c6432p-27f, 0x1.f6a31ep-28f,
      -0x1.9bbb3ep-26f, 0x1.1378aap-27f, -0x1.85cab8p-27f, -0x1.5e770cp-26f, 0x1.90381cp-26f,
      -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f, 0x1.04108ap-26f, 0x1.112522p-26f,
@@ -152,23 +134,9 @@ alignas(64) constexpr float HALF_TABLE<16>[6][16] = {
      0x1.530c4cp-5f, 0x1.0b77ccp-5f, 0x1.3af42ap-5f, 0x1.d05db2p-7f, 0x1.4c6d2ap-5f,
      0x1.7a64f4p-6f, 0x1.240972p-6f, 0x1.a1c5acp-7f, 0x1.48c26p-9f, -0x1.9aa844p-8f,
      -0x1.7a5a8p-8f}};
-template <>  // no error after rounding
-alignas(64) constexpr float HALF_TABLE<8>[6][8] = {
-    {0x1.986cbep-26f, 0x1.90381cp-26f, -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f,
-     0x1.04108ap-26f, 0x1.112522p-26f, 0x1.edf722p-27f},
-    {0x1.ffffd8p-1f, 0x1.fc0bacp-1f, 0x1.f82848p-1f, 0x1.f0a212p-1f, 0x1.e2711ep-1f,
-     0x1.c8ff8cp-1f, 0x1.9f323ep-1f, 0x1.62e42ep-1f},
-    {0x1.fffd88p-1f, 0x1.f815eep-1f, 0x1.f0837p-1f, 0x1.e1ec42p-1f, 0x1.c7172ap-1f,
-     0x1.999c12p-1f, 0x1.5555ep-1f, 0x1.fffffp-2f},
-    {0x1.000a22p-1f, 0x1.efe77ep-2f, 0x1.e23d8ep-2f, 0x1.c629f8p-2f, 0x1.94843cp-2f,
-     0x1.478ebcp-2f, 0x1.c72062p-3f, 0x1.001744p-3f},
-    {0x1.56eb4p-3f, 0x1.440c58p-3f, 0x1.2c7e2ep-3f, 0x1.0865e2p-3f, 0x1.a59f3ap-4f,
-     0x1.0424d8p-4f, 0x1.91478cp-6f, 0x1.be5022p-16f},
-    {0x1.5026ap-5f, 0x1.4c6d2ap-5f, 0x1.7a64f4p-6f, 0x1.240972p-6f, 0x1.a1c5acp-7f,
-     0x1.48c26p-9f, -0x1.9aa844p-8f, -0x1.7a5a8p-8f}};
 
 // From where on an input is reflected, softplus(x) = x + softplus(-x)
-constexpr float REFLECT_FROM = 0.6f, HALF_REFLECT_FROM = 0.34f;
+constexpr float HALF_REFLECT_FROM = 0.34f;
 
 }  // namespace
 }  // namespace softplus

@@ -82,6 +82,7 @@ struct Float32InDouble {
     return x;
   }
   static INLINE void store(float* p, D x, bool /*around_cache*/) {
+    x = before_narrowing(x);
     EACH((Half::unaligned*)p)[k] = __builtin_convertvector(x.part[k], Half::type);
   }
 };

@@ -24,6 +24,15 @@ PyObject* real = nullptr;                // numbers.Real
 PyObject* is_exporting = nullptr;        // torch.compiler.is_exporting
 PyObject* has_torch_function = nullptr;  // torch._C._has_torch_function_unary
 
+// What serves calls on a GPU of at least so many bytes, as softplus below does; null for nothing.
+PyObject* on_gpu = nullptr;
+int64_t on_gpu_from = 0;
+
+void serve_gpu(const pybind11::object& function, int64_t from) {
+  on_gpu = pybind11::object(function).release().ptr();
+  on_gpu_from = from;
+}
+
 // Whether an object has a torch function that is not off.
 bool overrides(PyObject* object) {
   return pybind11::bool_(pybind11::handle(has_torch_function)(pybind11::handle(object)));
@@ -149,6 +158,9 @@ PyObject* softplus(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   // above 50, x and softplus(x) are the same number in every dtype, and e^50 overflows in none of
   // those that it computes in: with this threshold it is exact.
   const bool cpu = input->is_cpu();
+  // Of a call on a GPU that is large enough to launch kernels from Python, that side minds.
+  if (!cpu && on_gpu && input->sym_nbytes().maybe_as_int().value_or(0) >= on_gpu_from)
+    return PyObject_Vectorcall(on_gpu, arguments, 5, nullptr);
   const double or_exact = threshold < EXACT ? threshold : 50.0;
   const auto result = [&](const Tensor& x) {
     return cpu ? forward(x, beta, threshold) : at::softplus(x, beta, or_exact);

@@ -20,8 +20,9 @@ using Out = char* const*;
 template <class... S> struct Types {};
 
 // out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in
-// padded copies: an element's result does not depend on its place.
-template <class... From, class... To, class Function>
+// padded copies: an element's result does not depend on its place. Without MAY_BE_NAN f has seen to
+// it that there is one NaN only.
+template <bool MAY_BE_NAN = true, class... From, class... To, class Function>
 INLINE void map(
     Types<From...>, Types<To...>, In in, Out out, int64_t n, const Parameters& p, Function f) {
   using V = std::common_type_t<typename From::V..., typename To::V...>;
@@ -48,6 +49,9 @@ INLINE void map(
       j++),
      ...);
     f(x, y);
+    if constexpr (MAY_BE_NAN) {
+      for (V& each : y) each = one_nan(each);
+    }
     ((To::store(
           (typename To::Element*)(whole ? to[k] + i * SIZE_OUT[k] : padded_out[k]), y[k],
           whole && around_cache),
@@ -93,9 +97,14 @@ constexpr bool BY_DOUBLE = S::DIGITS != Digits::full && !HAS_FMA;
 template <class S>
 using ForwardIn = std::conditional_t<BY_DOUBLE<S>, D, typename S::V>;
 
+// Its beta, 1 or any
+template <class S, bool UNIT>
+using BetaOf = std::conditional_t<
+    BY_DOUBLE<S> || UNIT || S::DIGITS != Digits::single, Beta<ForwardIn<S>>, ForwardBeta>;
+
 // softplus(x), to be rounded once more where S is a half type
 template <class S, bool UNIT>
-INLINE typename S::V value(typename S::V x, const Beta<ForwardIn<S>>& beta) {
+INLINE typename S::V value(typename S::V x, const BetaOf<S, UNIT>& beta) {
   if constexpr (!BY_DOUBLE<S>) return softplus<S::DIGITS, UNIT>(x, beta);
   else
     return in_double(x, [&](D v) INLINE_LAMBDA {
@@ -116,8 +125,9 @@ struct Forward : ByBeta {
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
-    const Beta<ForwardIn<S>> beta(BETA ? 1 : p.beta);
-    map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
+    const BetaOf<S, BETA != 0> beta(BETA ? 1 : p.beta);
+    constexpr bool MAY_BE_NAN = BETA != 1 || S::DIGITS != Digits::single || BY_DOUBLE<S>;
+    map<MAY_BE_NAN>(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);
     });
@@ -132,7 +142,7 @@ struct BackwardOfOutput : ByBeta {
     const Beta<V> beta(BETA ? 1 : p.beta);
     map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[1]);
-      y[0] = x[0] * derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s;
+      y[0] = times(x[0], derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s);
     });
   }
 };
@@ -144,7 +154,7 @@ struct BackwardOfInput {
     const Beta<V> beta(p.beta);
     map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       V s = derivative_of_input<S::DIGITS>(x[1], beta).s;
-      y[0] = select(above(x[1], p), x[0], x[0] * s);
+      y[0] = select(above(x[1], p), x[0], times(x[0], s));
     });
   }
 };
@@ -158,10 +168,10 @@ struct DoubleBackwardOfOutput : ByBeta {
     map(Types<S, S, S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[2]);
       auto d = derivative_of_output<S::DIGITS, BETA != 0>(output, beta);
-      y[0] = x[0] * d.s;
-      const V second = BETA ? negated_if<NEGATED>(x[0] * d.curvature * x[1])
+      y[0] = times(x[0], d.s);
+      const V second = BETA ? negated_if<NEGATED>(times(x[0] * d.curvature, x[1]))
                             : product(x[0], x[1], flip_sign(d.curvature, beta.sign));
-      y[1] = p.to_input ? second * d.s : second;
+      y[1] = p.to_input ? times(second, d.s) : second;
     });
   }
 };
@@ -174,14 +184,14 @@ struct DoubleBackwardOfInput {
     map(Types<S, S, S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       auto d = derivative_of_input<S::DIGITS>(x[2], beta);
       auto linear = above(x[2], p);
-      y[0] = select(linear, x[0], x[0] * d.s);
+      y[0] = select(linear, x[0], times(x[0], d.s));
       y[1] = select(linear, V(0), product(x[0], x[1], flip_sign(d.curvature, beta.sign)));
     });
   }
 };
 
-struct Shifted : ByBeta {
-  template <class S, int BETA>
+struct Shifted {
+  template <class S, int>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
     constexpr Digits DIGITS = S::DIGITS == Digits::full ? Digits::full : Digits::single;
@@ -194,11 +204,10 @@ struct Shifted : ByBeta {
                          : softplus_in_double<DIGITS>(v, beta) - D(p.shift);
         });
       });
-    } else if constexpr (S::DIGITS != Digits::full) {
-      constexpr bool NEGATED = BETA < 0;
-      const ShiftedBeta beta(BETA ? 1 : p.beta);
+    } else if constexpr (S::DIGITS != Digits::full && !BY_DOUBLE<S>) {
+      const ForwardBeta beta(p.beta, true);
       map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-        y[0] = negated_if<NEGATED>(shifted_of_float<BETA != 0>(negated_if<NEGATED>(x[0]), beta));
+        y[0] = shifted_of_float(x[0], beta);
       });
     }
   }
@@ -258,8 +267,8 @@ struct BackwardEach : ByShift {
     map(inputs, Types<T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
       auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), SHIFTED);
       auto linear = each.linear(x[1]);
-      y[0] = select(linear, x[0], x[0] * d.s);
-      y[1] = select(linear, D(0), x[0] * d.to_beta);
+      y[0] = select(linear, x[0], times(x[0], d.s));
+      y[1] = select(linear, D(0), times(x[0], d.to_beta));
     });
   }
 };
@@ -286,7 +295,7 @@ struct LogSigmoid {
   template <class S, int>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
-    const Beta<ForwardIn<S>> beta(1);
+    const BetaOf<S, true> beta(1);
     map(Types<S>(), Types<S, S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = -value<S, true>(-x[0], beta);
       V v = max(V(typename V::Type(UNDERFLOW_AT<V>)), minus_abs(x[0]));

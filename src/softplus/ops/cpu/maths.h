@@ -5,11 +5,13 @@
 //
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <type_traits>
 
 #include "constants.h"
+#include "segments.h"
 #include "vector.h"
 
 namespace softplus {
@@ -46,19 +48,20 @@ struct Beta {
   V lowest, lowest_derivative, lowest_curvature;
   Beta() = default;
   explicit INLINE Beta(double beta) {  // inlined, so that a beta of 1 costs nothing at run time
-    long double exact = std::fabs(beta);
+    const double exact = std::fabs(beta);
     sign = std::copysign(T(0), T(beta));
     T high = T(exact), inverse_high = T(1 / exact);
     size = high;
     size_low = T(exact - high);
     inverse = inverse_high;
-    inverse_error = T(1 / (exact * inverse_high) - 1);
-    const double log_size = double(std::log(exact)), normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
-    lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / double(exact));
-    lowest_curvature = T(-(normal + log_size) / double(exact));
+    inverse_error = T(std::fma(-exact, double(inverse_high), 1.0));  // exact on every machine
+    const double log_size = double(std::log((long double)exact));
+    const double normal = std::log(2.0) * (Scalar<T>::BIAS - 1);
+    lowest_derivative = T((UNDERFLOW_AT<V> - std::fmax(0.0, log_size)) / exact);
+    lowest_curvature = T(-(normal + log_size) / exact);
     // a little beyond, so that the result there underflows to zero
     const double bits = Scalar<T>::BIAS + std::ilogb(inverse_high);
-    lowest = T(-(std::log(2.0) * bits + 0.01) / double(exact));
+    lowest = T(-(std::log(2.0) * bits + 0.01) / exact);
   }
 };
 
@@ -152,91 +155,85 @@ INLINE D log1p_gap(D t) {
   return fma(-z, fma(w, series, half_square), half_square);
 }
 
-// The n of the last entry of TABLE, from which on it serves; the first is 1 there, 0 in HALF_TABLE.
-template <Digits DIGITS> constexpr int LAST = DIGITS == Digits::half ? 1 - LOOKUP : 2 - LOOKUP;
+// Asks for softplus(x), or softplus(x) - shift, in float32: beta with the table for it.
+struct ForwardBeta : Beta<F> {
+  Segments segments;
+  F shift = 0, shift_low = 0;
+  explicit INLINE ForwardBeta(double beta, bool shifted = false) : Beta<F>(beta) {
+    const double size = std::fabs(beta), exact = shifted ? LN2 / size : 0;
+    shift = float(exact);
+    shift_low = float(exact - float(exact));
+    segments = segments_of(1 / size, size / float(size) - 1, exact);
+  }
+};
+
+template <bool UNIT, class OneBeta>
+INLINE const Segments& segments_for(const OneBeta& beta) {
+  if constexpr (UNIT) return UNIT_SEGMENTS;
+  else return beta.segments;
+}
+
+// Beyond the segments: with t = e^-|beta*x|, (t - t^2/2 + t^3/3) / beta + max(0, x)
+// v = n c + r, c = float(ln 2), r exact; what c lies above ln 2 counts too
+template <bool UNIT, class OneBeta>
+INLINE F beyond_segments(F x, const OneBeta& beta) {
+  F linear = max(F(0), x), low, v = max(minus_abs(x), lowest<UNIT>(beta));
+  v = scaled<UNIT>(v, beta, low);
+  if constexpr (!UNIT) linear = linear - beta.shift;
+  const F n_and_magic = fma(v, F(float(LOG2E)), magic<F>()), n = n_and_magic - magic<F>();
+  F r = fma(n, F(-LN2_FLOAT), v);
+  if constexpr (!UNIT) r = r + low;
+  const F p = polynomial(r, EXPM1_FAR), about = fma(p, r, F(1));
+  const F t = about * power_or_zero<UNIT>(n_and_magic);
+  const F rest = fma(p, r, about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS)));
+  if constexpr (UNIT) {
+    return fma(F(1) + rest, power(n_and_magic), linear);
+  } else {  // 2^32 times too large, so that no part underflows before the sum does
+    const F factor = times_power(beta.inverse * F(0x1p32f), n_and_magic);
+    const F low_of_all = fma(beta.shift_low, F(-0x1p32f), (beta.inverse_error + rest) * factor);
+    return fma(factor + low_of_all, F(0x1p-32f), linear);
+  }
+}
+
+// By the table while all elements of a vector are within 3.75 / beta; elements beyond 7.75 / beta
+// are rare and cost as much again.
+template <bool UNIT, class OneBeta>
+INLINE F softplus_of_single(F x, const OneBeta& beta) {
+  const Segments& segments = segments_for<UNIT>(beta);
+  const F size = UNIT ? F(1) : beta.size, along = SIGNED ? x : abs(x);
+  const F sum = UNIT ? along + F(TO_COLUMN) : fma(along, size, F(TO_COLUMN));
+  const I column = bits(sum);
+  if (__builtin_expect(!outside(column, std::bit_cast<int32_t>(COLUMN_0), LOOKUP), true))
+    return polynomial_of<LOOKUP, UNIT>(segments, column, x, size);
+  F y = polynomial_of<COLUMNS, UNIT>(segments, column, x, size);
+  const auto beyond = F(7.5f) < abs(sum - F(TO_COLUMN));
+  if (any(beyond)) y = select(beyond, beyond_segments<UNIT>(x, beta), y);
+  return one_nan(y);
+}
+
+// The n of the last entry of HALF_TABLE, from which on it serves; the first is 0
+constexpr int LAST = -15;
 
 // All ones where x < limit. On AVX-512 a comparison competes with FMA for its two pipes, and a
 // subtraction and a shift do not.
 INLINE I below(F x, F limit) { return bits(x - limit) >> 31; }
 
-// (ln(1 + t) / t - 1) / t for the t of the last entry
-INLINE F tail(F t) { return polynomial(t, TAIL<LOOKUP>); }
-
-// v = n c + r, and n as `magic` leaves it
-struct Reduced {
-  F v, low, n_and_magic;
-  template <bool UNIT>
-  static INLINE Reduced of(F x, const Beta<F>& beta) {
-    Reduced u;
-    u.v = scaled<UNIT>(x, beta, u.low);
-    u.n_and_magic = fma(u.v, F(float(LOG2E)), magic<F>());
-    return u;
-  }
-};
-
-// Asks for softplus(x) - ln2/beta.
-struct ShiftedBeta : Beta<F> {
-  F ln2, ln2_low;  // ln2/|beta| in two parts
-  explicit INLINE ShiftedBeta(double beta) : Beta<F>(beta) {
-    const double exact = LN2 / std::fabs(beta);
-    const float high = float(exact);
-    ln2 = high;
-    ln2_low = float(exact - high);
-  }
-};
-
-// softplus(u.v) / beta + linear; FAR where the last entry may serve an element.
-template <Digits DIGITS, bool UNIT, bool FAR, class OneBeta>
-INLINE F by_table(Reduced u, F linear, const OneBeta& beta) {
-  constexpr bool SHIFTED = std::is_same_v<OneBeta, ShiftedBeta>;
-  if constexpr (SHIFTED) linear = linear - beta.ln2;
-  const F n = u.n_and_magic - magic<F>(), last = F(LAST<DIGITS>);
-  F r = fma(n, F(-LN2_FLOAT), u.v);  // exact
-  const I index = bits(FAR ? max(u.n_and_magic, magic<F>() + last) : u.n_and_magic);
-  auto where_last = [&](F x) INLINE_LAMBDA { return bits(x) & below(n, last + F(1)); };
-  if constexpr (DIGITS == Digits::half) {
-    F p = lookup(HALF_TABLE<LOOKUP>[5], index);
-    for (int i = 4; i >= 2; i--) p = fma(p, r, lookup(HALF_TABLE<LOOKUP>[i], index));
-    p = fma(p, r, lookup(HALF_TABLE<LOOKUP>[0], index)) + lookup(HALF_TABLE<LOOKUP>[1], index);
-    if constexpr (FAR && LOOKUP == 8) {
-      F t = p * power_or_zero<UNIT>(u.n_and_magic);
-      p = fma(p, of_bits<F>(where_last(t * tail(t))), p);
-    }
-    return fma(p, times_power(UNIT ? F(1) : beta.inverse, u.n_and_magic), linear);
-  } else {
-    if constexpr (!UNIT) r = r + u.low;
-    F p = lookup(TABLE<LOOKUP>[7], index);
-    for (int i = 6; i >= 2; i--) p = fma(p, r, lookup(TABLE<LOOKUP>[i], index));
-    F first = lookup(TABLE<LOOKUP>[1], index), small = lookup(TABLE<LOOKUP>[0], index);
-    if constexpr (FAR) {  // the last entry has no low part, but ln(1 + t) / t - 1 and n (c - ln 2)
-      F about = fma(p, r, first), t = about * power_or_zero<UNIT>(u.n_and_magic);
-      F rest_of_last = about * fma(t, tail(t), n * F(LN2_FLOAT_EXCESS));
-      small = of_bits<F>(bits(small) | where_last(rest_of_last));
-    }
-    F rest = fma(p, r, small);
-    if constexpr (UNIT) return fma(first + rest, power(u.n_and_magic), linear);
-    // 2^32 times too large, so that no part underflows before the sum does
-    F factor = times_power(beta.inverse * F(0x1p32f), u.n_and_magic);
-    F low = fma(first, beta.inverse_error, rest) * factor;
-    if constexpr (SHIFTED) low = fma(beta.ln2_low, F(-0x1p32f), low);
-    return fma(fma(first, factor, low), F(0x1p-32f), linear);
-  }
-}
-
-template <Digits DIGITS, bool UNIT, class OneBeta>
-INLINE F softplus_of_float(F x, const OneBeta& beta) {
-  // Up to 0.6 the reflection -|x| would cost half an ULP: the sum of two numbers as large as it.
-  const F reflect_from = DIGITS == Digits::half ? HALF_REFLECT_FROM : REFLECT_FROM;
+// softplus(x) in the digits of the half types
+template <bool UNIT>
+INLINE F softplus_of_half(F x, const Beta<F>& beta) {
+  // Up to 0.34 the reflection -|x| would cost half an ULP: the sum of two numbers as large as it.
+  const F reflect_from = HALF_REFLECT_FROM;
   const I reflected = below(UNIT ? reflect_from : reflect_from * beta.inverse, x);
   const F linear = of_bits<F>(bits(x) & reflected);
-  x = of_bits<F>(bits(x) ^ (bits(F(-0.0f)) & reflected));
-  // Elements for the last entry are rare (|beta*x| > 9.4; AVX2: 3.8) and cost as many operations
-  // again as a third of the rest: 17 cycles per 16 elements without them, 26 with.
-  const Reduced u = Reduced::of<UNIT>(x, beta);
-  if (!any(u.n_and_magic < magic<F>() + F(LAST<DIGITS> + 1)))
-    return by_table<DIGITS, UNIT, false>(u, linear, beta);
-  const Reduced clamped = Reduced::of<UNIT>(max(lowest<UNIT>(beta), x), beta);
-  return by_table<DIGITS, UNIT, true>(clamped, linear, beta);
+  x = max(lowest<UNIT>(beta), of_bits<F>(bits(x) ^ (bits(F(-0.0f)) & reflected)));
+  F low, v = scaled<UNIT>(x, beta, low);
+  const F n_and_magic = fma(v, F(float(LOG2E)), magic<F>()), n = n_and_magic - magic<F>();
+  const F r = fma(n, F(-LN2_FLOAT), v), last = F(LAST);  // exact
+  const I index = bits(max(n_and_magic, magic<F>() + last));
+  F p = lookup<16>(HALF_TABLE[5], index);
+  for (int i = 4; i >= 2; i--) p = fma(p, r, lookup<16>(HALF_TABLE[i], index));
+  p = fma(p, r, lookup<16>(HALF_TABLE[0], index)) + lookup<16>(HALF_TABLE[1], index);
+  return fma(p, times_power(UNIT ? F(1) : beta.inverse, n_and_magic), linear);
 }
 
 // ln(1 + t + t_low) - t: for the low part 1 - t/2 is near enough to the derivative 1 / (1 + t)
@@ -301,11 +298,12 @@ INLINE D softplus_of_double(D x, const Beta<D>& beta) {
 //   float64                1.95     1.58
 //   bfloat16                0.5     0.53
 //   float16                 0.5     0.76
-template <Digits DIGITS, bool UNIT, class V>
-INLINE V softplus(V x, const Beta<V>& beta) {
+template <Digits DIGITS, bool UNIT, class V, class OneBeta>
+INLINE V softplus(V x, const OneBeta& beta) {
   if constexpr (!UNIT) x = flip_sign(x, beta.sign);
   V y;
-  if constexpr (DIGITS != Digits::full) y = softplus_of_float<DIGITS, UNIT>(x, beta);
+  if constexpr (DIGITS == Digits::single) y = softplus_of_single<UNIT>(x, beta);
+  else if constexpr (DIGITS == Digits::half) y = softplus_of_half<UNIT>(x, beta);
   else if constexpr (UNIT) y = softplus_of_double(x, beta);
   else y = max(V(0), x) + above_relu(x, beta);
   return UNIT ? y : flip_sign(y, beta.sign);
@@ -359,7 +357,7 @@ INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
 template <class V>
 INLINE V product(V a, V b, V c) {
   auto a_smaller = abs(a) < abs(b);
-  return select(a_smaller, a, b) * c * select(a_smaller, b, a);
+  return times(select(a_smaller, a, b) * c, select(a_smaller, b, a));
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around

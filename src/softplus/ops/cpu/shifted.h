@@ -25,13 +25,11 @@ INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
 // ln2/beta is taken off before the last rounding.
 // Largest error, ULP   beta = 1      any
 //   float32              1.0021     1.86
-template <bool UNIT>
-INLINE F shifted_of_float(F x, const ShiftedBeta& beta) {
-  const F z = UNIT ? x : flip_sign(x, beta.sign), u = UNIT ? z : z * beta.size, w = u * u;
-  const F near = fma(UNIT ? w : w * beta.inverse, polynomial(w, LOG_COSH), F(0.5f) * z);
-  const F far = softplus_of_float<Digits::single, UNIT>(z, beta);
-  const F y = select(abs(u) < F(1.0f), near, far);
-  return UNIT ? y : flip_sign(y, beta.sign);
+INLINE F shifted_of_float(F x, const ForwardBeta& beta) {
+  const F z = flip_sign(x, beta.sign), u = z * beta.size, w = u * u;
+  const F near = fma(w * beta.inverse, polynomial(w, LOG_COSH), F(0.5f) * z);
+  const F far = softplus_of_single<false>(z, beta);
+  return flip_sign(select(abs(u) < F(1.0f), near, far), beta.sign);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // A vector: two registers of the target, the instruction set that this is compiled for.
 #pragma once
 
+#include <limits>
+
 #include TARGET  // one of targets/*.h
 
 namespace softplus {
@@ -120,6 +122,27 @@ template <class V> INLINE V product_error(V a, V b, V product) {
   return select(abs(product) < V(T(1e-20)), V(0), error * V(T(0x1p-40)));
 }
 
+// a * b, flushed where it is too small once it is rounded: the last product of a result that may be
+// so small. Where flushing comes first, what rounds up to the smallest normal number is computed
+// 2^30 times too large.
+template <class V> INLINE V times(V a, V b) {
+  using T = typename V::Type;
+  const V product = a * b;
+  if constexpr (FLUSHES_AFTER_ROUNDING) return product;
+  const V limit = std::numeric_limits<T>::min() * T(0x1p30), large = a * V(T(0x1p30)) * b;
+  const auto rounds_up = limit * V(1 - std::numeric_limits<T>::epsilon()) < abs(large);
+  return select(V(0) < abs(product), product, select(rounds_up, large * V(T(0x1p-30)), product));
+}
+
+// What a double must be changed to, where flushing comes first, to become the same float.
+INLINE D before_narrowing(D x) {
+  if constexpr (FLUSHES_AFTER_ROUNDING) return x;
+  const D smallest = std::numeric_limits<float>::min();
+  const auto rounds_up = smallest * D(1 - 0x1.00001p-25) < abs(x);
+  const D raised = of_bits<D>(bits(smallest) | (bits(x) & sign_bit<D>()));
+  return select(rounds_up, select(abs(x) < smallest, raised, x), x);
+}
+
 // A register of floats as doubles, and back.
 INLINE D widen(Floats x) {
   typedef float Half __attribute__((vector_size(REGISTER / 2)));
@@ -132,6 +155,7 @@ INLINE D widen(Floats x) {
 INLINE Floats narrow(D x) {
   typedef float Half __attribute__((vector_size(REGISTER / 2)));
   Half half[REGISTERS];
+  x = before_narrowing(x);
   EACH half[k] = __builtin_convertvector(x.part[k], Half);
   Floats r;
   memcpy(&r, half, sizeof r);
@@ -164,11 +188,25 @@ INLINE bool differ(D a, D b) {
   return any(F(0) < abs(difference));
 }
 
-// table[index mod LOOKUP]
+// table[index mod N], N = LOOKUP or 2 * LOOKUP
+template <int N>
 INLINE F lookup(const float* table, I index) {
   F r;
-  EACH r.part[k] = lookup(table, index.part[k]);
+  EACH r.part[k] = lookup<N>(table, index.part[k]);
   return r;
+}
+
+// Whether any element is none of first + 0 … size - 1, a power of two of which first is a multiple.
+INLINE bool outside(I x, int32_t first, int32_t size) {
+  static_assert(REGISTERS == 2);
+  return outside(x.part[0], x.part[1], first, size);
+}
+
+// Every NaN as the same one, whose sign and payload would else be the processor's choice.
+template <class V> INLINE V one_nan(V x) {
+  static_assert(REGISTERS == 2);
+  if (__builtin_expect(!any_nan(x.part[0], x.part[1]), true)) return x;
+  return select(V(-1) < abs(x), x, V(std::numeric_limits<typename V::Type>::quiet_NaN()));
 }
 
 }  // namespace

@@ -51,16 +51,20 @@ def _swap(torch: Any) -> None:
         torch.manual_seed(int(seed))
     with open(os.path.join(folder, f"{os.getpid()}.json"), "w", encoding="utf-8") as file:
         json.dump({}, file)
-    if os.environ["SOFTPLUS_ACTIVATION"] == "relu":
+    audited = "SOFTPLUS_AUDIT" in os.environ
+    if os.environ["SOFTPLUS_ACTIVATION"] == "relu" and not audited:
         return
     try:
-        from softplus.lab.scripts import swap
+        from softplus.lab.scripts import swap, watch
     except ImportError as missing:
         raise ImportError(
             f"softplus cannot replace ReLU here: {sys.executable} has PyTorch, and not softplus "
             f"({missing}); install it there too"
         ) from missing
-    swap.install(os.environ["SOFTPLUS_ACTIVATION"], folder)
+    if audited:
+        watch.install(folder)
+    else:
+        swap.install(os.environ["SOFTPLUS_ACTIVATION"], folder)
 
 
 def _start() -> None:

@@ -43,9 +43,26 @@ INLINE bool any(Mask m, Mask n) {
   return _mm256_movemask_ps((__m256)(m | n)) != 0;
 }
 
-// table[index mod LOOKUP]
+// table[index mod N], N = LOOKUP or 2 * LOOKUP
+template <int N>
 INLINE Floats lookup(const float* table, Ints index) {
-  return (Floats)_mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)index);
+  const __m256 first = _mm256_permutevar8x32_ps(_mm256_load_ps(table), (__m256i)index);
+  if constexpr (N == 8) return (Floats)first;
+  const __m256 second = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), (__m256i)index);
+  return (Floats)_mm256_blendv_ps(first, second, (__m256)(index << 28));
+}
+
+// Whether any element of a or b is none of first + 0 … size - 1; first is a multiple of size, which
+// is a power of two.
+INLINE bool outside(Ints a, Ints b, int32_t first, int32_t size) {
+  const Ints differing = (a ^ first) | (b ^ first);
+  return !_mm256_testz_si256((__m256i)differing, _mm256_set1_epi32(-size));
+}
+INLINE bool any_nan(Floats a, Floats b) {
+  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q)) != 0;
+}
+INLINE bool any_nan(Doubles a, Doubles b) {
+  return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_UNORD_Q)) != 0;
 }
 
 // A store around the cache; p is aligned to REGISTER

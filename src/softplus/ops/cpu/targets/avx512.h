@@ -47,9 +47,27 @@ INLINE Doubles choose(__mmask8 m, Doubles a, Doubles b) {
 }
 INLINE bool any(__mmask16 m, __mmask16 n) { return !_kortestz_mask16_u8(m, n); }
 
-// table[index mod LOOKUP]
+// table[index mod N], N = LOOKUP or 2 * LOOKUP
+template <int N>
 INLINE Floats lookup(const float* table, Ints index) {
-  return (Floats)_mm512_permutexvar_ps((__m512i)index, _mm512_load_ps(table));
+  const __m512 first = _mm512_load_ps(table);
+  if constexpr (N == 16) return (Floats)_mm512_permutexvar_ps((__m512i)index, first);
+  return (Floats)_mm512_permutex2var_ps(first, (__m512i)index, _mm512_load_ps(table + 16));
+}
+
+// Whether any element of a or b is none of first + 0 … size - 1; first is a multiple of size, which
+// is a power of two.
+INLINE bool outside(Ints a, Ints b, int32_t first, int32_t size) {
+  // 0x7e: a, b and first not all equal
+  const __m512i differing = _mm512_ternarylogic_epi32(
+      (__m512i)a, (__m512i)b, _mm512_set1_epi32(first), 0x7e);
+  return _mm512_test_epi32_mask(differing, _mm512_set1_epi32(-size)) != 0;
+}
+INLINE bool any_nan(Floats a, Floats b) {
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q) != 0;
+}
+INLINE bool any_nan(Doubles a, Doubles b) {
+  return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_UNORD_Q) != 0;
 }
 
 // A store around the cache; p is aligned to REGISTER

@@ -1,5 +1,5 @@
 // What the targets with registers of 16 bytes, SSE2 and NEON, share: comparisons and choices by the
-// compiler, and element by element the lookup and the conversion of float16.
+// compiler, and element by element the conversion of float16.
 #pragma once
 
 #include "register.h"
@@ -26,13 +26,6 @@ INLINE Ints less(Floats a, Floats b) { return a < b; }
 INLINE Longs less(Doubles a, Doubles b) { return a < b; }
 INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }
 INLINE Doubles choose(Longs m, Doubles a, Doubles b) { return m ? a : b; }
-
-// table[index mod LOOKUP]
-INLINE Floats lookup(const float* table, Ints index) {
-  Floats r;
-  for (int i = 0; i < 4; i++) r[i] = table[index[i] & (LOOKUP - 1)];
-  return r;
-}
 
 // float16, to nearest even
 inline float float_of_half(uint16_t h) {

@@ -14,6 +14,9 @@
 namespace softplus {
 namespace {
 
+// Which results FlushSubnormals flushes: what is too small once it is rounded, or before
+constexpr bool FLUSHES_AFTER_ROUNDING = true;
+
 INLINE void end_of_streams() { _mm_sfence(); }
 
 struct FlushSubnormals {

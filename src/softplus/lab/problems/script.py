@@ -1,0 +1,320 @@
+"""A training script of the user's as a problem: each trial is a process of its own."""
+
+import hashlib
+import itertools
+import math
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softplus.lab import activations
+from softplus.lab.errors import UsageError
+from softplus.lab.problems.problem import Metric, Problem
+from softplus.lab.scripts import account, launching, output
+from softplus.lab.scripts.account import Told
+from softplus.lab.trials import Outcome, Trial
+
+_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+_MOST_FILES = 2000  # of code that are read to know whether it has changed
+_MOST_REMARKS = 20  # on files that a trial wrote
+_WROTE, _OUT = "wrote ", "out of reach"
+_LARGE = 2**24  # bytes from which a file is known by its size and time
+
+_OWN_RATE = (
+    "the command has no {lr}: every arm trains at the script's own learning rate, most likely "
+    "chosen for ReLU, which that may favour; with {lr} where the rate goes each arm chooses its own"
+)
+_OWN_SCORE = (
+    "the score is the script's own: if it chooses the epoch, or an arm its learning rate, by the "
+    "score that is reported, all arms look better than they are on new data"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script(Problem):
+    """A command that prints its score, or gives it to `softplus.lab.record`.
+
+    `searched` is what --metric says, None where the script records one value. `threads` is how
+    many a trial computes with, `timeout` how many seconds it may take, and `code` the hash of what
+    the command runs.
+    """
+
+    command: tuple[str, ...]
+    searched: output.Searched | None
+    logs: Path
+    threads: int
+    timeout: float | None
+    code: str
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {
+            "command": self.command,
+            "code": self.code,
+            "metric": self.searched and self.searched.text,
+            "threads": self.threads,
+        }
+
+    @property
+    def training(self) -> str:
+        return f"each trial a process of its own, computing on {self.threads} threads"
+
+    def batches(self, trials: Sequence[Trial]) -> list[list[Trial]]:
+        """Return each trial alone, an arm's first that shows whether anything is replaced."""
+        return [[trial] for trial in sorted(trials, key=lambda trial: trial.arm == "relu")]
+
+    def run(self, trials: Sequence[Trial]) -> list[Outcome]:
+        return [self._run(trial) for trial in trials]
+
+    def remarks(self, outcomes: Mapping[str, Sequence[Outcome]]) -> tuple[str, ...]:
+        said = []
+        for arm, found in outcomes.items():
+            if len(found) > 1 and len({outcome.test for outcome in found}) == 1:
+                said.append(
+                    f"all {len(found)} seeds of {arm} gave the same score: most likely the script "
+                    "sets a seed of its own; give it ours, by {seed} in the command or from the "
+                    "environment's SOFTPLUS_SEED"
+                )
+        remarks = [
+            remark for found in outcomes.values() for each in found for remark in each.remarks
+        ]
+        said += [f"{remark}, in one trial" for remark in dict.fromkeys(remarks) if _OUT in remark]
+        wrote = Counter(remark for remark in remarks if remark.startswith(_WROTE))
+        again = [file.removeprefix(_WROTE) for file, count in wrote.items() if count > 1]
+        if again:
+            listed = ", ".join(again[:3]) + (f" and {len(again) - 3} more" if again[3:] else "")
+            said.append(
+                f"trials write the same files ({listed}): one that reads what another left there "
+                "does not stand for itself; {trial} in the command is a name for each"
+            )
+        return tuple(said)
+
+    def _run(self, trial: Trial) -> Outcome:
+        activation = activations.parse(trial.arm)
+        name = _file_name(trial)
+        filled = {"{lr}": repr(trial.learning_rate), "{seed}": str(trial.seed), "{trial}": name}
+        words = launching.words([_replaced(word, filled) for word in self.command])
+        log = self.logs / f"{name}.log"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        began, started = time.time(), time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="softplus-trial-") as folder:
+            environment = launching.environment(
+                activation, trial.seed, Path(folder), threads=self.threads
+            )
+            code = _wait(words, environment, log, self.timeout)
+            told = account.read(Path(folder))
+        seconds = time.monotonic() - started
+        text = output.decoded(log.read_bytes())
+        failure = self._failure(code, text, log)
+        score = math.nan
+        if failure is None:
+            if fault := told.fault(trial.arm):
+                raise UsageError(f"{fault} (its output: {log})")
+            score, failure = self._score(text, told, log)
+        return Outcome(
+            validation=score,
+            test=score,
+            failure=failure,
+            remarks=(*told.remarks(), *_written(since=began, spared=self.logs.parent)),
+            seconds=seconds,
+        )
+
+    def _failure(self, code: int | None, text: str, log: Path) -> str | None:
+        """Return the traceback of a script that failed, and what it came to."""
+        if code == 0:
+            return None
+        if code is None:
+            how = f"had not ended after {self.timeout:g} s (--timeout)"
+        else:
+            how = f"ended with exit code {code}" if code > 0 else f"was ended by signal {-code}"
+        return f"{output.tail(text)}\n{self.name} {how}; its output is in {log}"
+
+    def _score(self, text: str, told: Told, log: Path) -> tuple[float, str | None]:
+        """Return the score, or NaN and why there is none.
+
+        Raises:
+            UsageError: What was asked for is not there, and will not be in any trial.
+        """
+        pattern = self.searched.pattern if self.searched else None
+        if pattern is not None:
+            score = output.score(text, pattern)
+            missing = f"--metric {pattern.pattern!r} matches nothing in the script's output"
+        else:
+            score = told.score(self.searched.text if self.searched else None)
+            missing = "the script recorded no score" + (
+                f" named {self.searched.text}" if self.searched else ""
+            )
+            missing += f" (recorded: {', '.join(filter(None, told.recorded)) or 'nothing'})"
+        if score is None and not output.mentions_nan(text):
+            raise UsageError(
+                f"{missing}: give --metric 'name=([0-9.]+)' as the script prints it, or call "
+                f"softplus.lab.record(value) in it; its output is in {log}, and ends with: "
+                f"{output.tail(text, 1)!r}"
+            )
+        if score is None:
+            return math.nan, f"{missing}, which has a NaN or an infinity: it diverged; see {log}"
+        if not math.isfinite(score):
+            return math.nan, f"the score is {score}: it diverged; see {log}"
+        return score, None
+
+
+def load(
+    command: Sequence[str],
+    *,
+    metric: str | None,
+    out: Path,
+    lower_is_better: bool | None = None,
+    test_ratio: float | None = None,
+    threads: int = 1,
+    timeout: float | None = None,
+    rates_given: bool = False,
+) -> Script:
+    """Return the problem that a training command is.
+
+    Args:
+        command: The words, in which {lr}, {seed} and {trial} are filled in.
+        metric: A pattern with a group, of which the last match in the output is the score; or
+            the name of a recorded value; None where the script records one value.
+        out: The folder of the study, which gets the outputs.
+        lower_is_better: None: what the metric's name suggests.
+        test_ratio: Size of the test set over that of the training set, where it is known.
+        threads: How many a trial computes with, where OMP_NUM_THREADS does not say.
+        timeout: How many seconds a trial may take.
+        rates_given: Whether the user asked for learning rates.
+
+    Raises:
+        UsageError: The command cannot run, the pattern is none, or there is no {lr} for the rates.
+    """
+    launching.words(command)
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    searched = _searched(metric)
+    has_rate = any("{lr}" in word for word in command)
+    if rates_given and not has_rate:
+        raise UsageError(
+            "--lr needs {lr} in the command, where the rate goes: -- python train.py --lr {lr}"
+        )
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"--timeout must be a positive number of seconds, got {timeout}")
+    lower = bool(searched and searched.lower_is_better)
+    notes = [_OWN_SCORE] if has_rate else [_OWN_RATE, _OWN_SCORE]
+    if lower_is_better is None and lower:
+        notes.append(f"lower is better, as the name {searched and searched.name} suggests")
+    name = next((word for word in command if word.endswith(".py")), command[0])
+    return Script(
+        name=Path(name).name,
+        title=" ".join(command),
+        metric=Metric(
+            name=searched.name if searched else "score",
+            unit="",
+            higher_is_better=not (lower if lower_is_better is None else lower_is_better),
+            margin=None,
+        ),
+        learning_rates=_RATES if has_rate else (),
+        test_ratio=test_ratio,
+        notes=tuple(notes),
+        command=tuple(command),
+        searched=searched,
+        logs=out.absolute() / "logs",
+        threads=int(said) if said.isdigit() else threads,
+        timeout=timeout,
+        code=_hash(command, out),
+    )
+
+
+def _searched(metric: str | None) -> output.Searched | None:
+    if metric is None:
+        return None
+    try:
+        re.compile(metric)
+    except re.error as error:
+        raise UsageError(f"--metric is no regular expression, got {metric!r}: {error}") from None
+    return output.Searched(metric)
+
+
+def _wait(
+    words: Sequence[str], environment: dict[str, str], log: Path, timeout: float | None
+) -> int | None:
+    """Run a command with its output in a file; return its code, None where time was up."""
+    with log.open("wb") as file:
+        process = subprocess.Popen(  # noqa: S603 -- the user's own command
+            launching.supervised(words),
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the lab, which then ends the trial
+        )
+        try:
+            return process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _written(*, since: float, spared: Path) -> list[str]:
+    """Return the files that changed in the folder where the script runs, three levels deep."""
+    found: list[str] = []
+    here = Path.cwd()
+    for root, folders, files in os.walk(here):
+        depth = len(Path(root).relative_to(here).parts)
+        folders[:] = [
+            name
+            for name in folders
+            if depth < 2 and name[0] not in "._" and Path(root, name) != spared
+        ]
+        for file in (Path(root, name) for name in files):
+            with suppress(OSError):
+                if file.stat().st_mtime >= since:
+                    found.append(f"{_WROTE}{file.relative_to(here)}")
+        if len(found) >= _MOST_FILES:
+            break
+    return found[:_MOST_REMARKS]
+
+
+def _replaced(word: str, filled: Mapping[str, str]) -> str:
+    for name, value in filled.items():
+        word = word.replace(name, value)
+    return word
+
+
+def _file_name(trial: Trial) -> str:
+    rate = "" if trial.learning_rate is None else f"-lr{trial.learning_rate:g}"
+    return f"{trial.arm.replace(':', '-')}{rate}-seed{trial.seed}"
+
+
+def _hash(command: Sequence[str], out: Path) -> str:
+    """Return a hash of the files that a command names and of the code around its scripts."""
+    digest = hashlib.sha256()
+    for file in sorted({file.absolute() for file in _files(command, out.absolute())}):
+        state = file.stat()
+        content = (
+            file.read_bytes()
+            if state.st_size < _LARGE
+            else f"{state.st_size} {state.st_mtime_ns}".encode()
+        )
+        digest.update(f"{file}\0".encode() + hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _files(command: Sequence[str], out: Path) -> Iterator[Path]:
+    named = [Path(part) for word in command for part in (word, word.rpartition("=")[2]) if part]
+    folders = {file.absolute().parent for file in named if file.suffix == ".py" and file.is_file()}
+    if "-m" in command:
+        folders.add(Path.cwd())
+    code = [
+        file
+        for folder in folders
+        for file in itertools.islice(folder.rglob("*.py"), _MOST_FILES)
+        if out not in file.parents
+    ]
+    yield from (file for file in [*named, *code] if file.is_file())

@@ -1,0 +1,79 @@
+"""The table of float32's forward: softplus on segments of width 1/2 in |x| (needs numpy).
+
+softplus(±a) = ±a/2 + E(a), so that around a centre v, with r = a - v, both signs share every coefficient
+from r^2 on. The centres are chosen, near the middles of the segments, such that softplus(v) and
+softplus(-v) are almost exactly floats (Gal's accurate tables): no constant has a low part, r is exact,
+and the last FMA is the only rounding that counts.
+"""
+
+import numpy as np
+from fit import lawson
+
+SEGMENTS = 16
+WIDTH = 0.5
+CANDIDATES = 12
+GRID = 2.0**-21  # of the centres: r = a - v is then exact
+# Of the inputs by which a candidate is judged, and of the nodes of a fit
+SAMPLES, NODES = 60_000, 160
+# Errors in ULP above 0 count as if they were larger by this
+STRICTER_ABOVE_0 = 0.22
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """Return softplus(x) in double."""
+    return np.logaddexp(0.0, x)
+
+
+def single(x: np.ndarray) -> np.ndarray:
+    """Return x rounded to float32."""
+    return np.float32(x).astype(np.float64)
+
+
+def errors(a: np.ndarray, centre: float, coefficients: list[float], sign: int) -> np.ndarray:
+    """Return the errors at sign * a in ULP, computed as the kernels do."""
+    r = a - centre
+    y = np.full(len(a), coefficients[-1])
+    for c in coefficients[-2::-1]:
+        y = single(y * r + c)
+    exact = softplus(sign * a)
+    return np.abs(y - exact) / np.exp2(np.floor(np.log2(exact)) - 23)
+
+
+def centres(k: int) -> np.ndarray:
+    """Return the numbers near the middle of a segment at which softplus is closest to a float."""
+    middle = k * WIDTH
+    v = np.arange(int((middle - 0.12) / GRID), int((middle + 0.14) / GRID)) * GRID
+    above, below = (np.abs(single(y) / y - 1) for y in (softplus(v), softplus(-v)))
+    return v[np.argsort(np.maximum(2 * above, below))[:CANDIDATES]]
+
+
+def row(k: int, v: float) -> list[float]:
+    """Return a centre, coefficients 5 to 0 for x > 0, and coefficients 1 and 0 for x < 0."""
+    half = WIDTH / 2 + 1e-5
+    r = k * WIDTH + half * np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES) - v
+    s = 1 / (1 + np.exp(-v))
+    above, below = [single(softplus(v)), single(s)], [single(softplus(-v)), single(s - 1)]
+    y = softplus(-(v + r))
+    powers = [2, 3, 4, 5] if k else [2, 4]  # E is even
+    fitted = lawson(r, y - below[0] - below[1] * r, 1 / y, powers)[0]
+    higher = fitted if k else [fitted[0], 0.0, fitted[1], 0.0]
+    return [v, *higher[::-1], *above[::-1], *below[::-1]]
+
+
+def worst(k: int, of: list[float]) -> tuple[float, float]:
+    """Return the largest errors of a row in ULP, above 0 and below."""
+    a = (k * WIDTH + WIDTH * (np.random.default_rng(k).random(SAMPLES) - 0.5)).astype(np.float32)
+    a = np.abs(a.astype(np.float64))
+    v, *higher, slope, value, slope_below, value_below = of
+    signs = (1, [value, slope]), (-1, [value_below, slope_below])
+    return tuple(float(errors(a, v, low + higher[::-1], sign).max()) for sign, low in signs)
+
+
+def table() -> np.ndarray:
+    """Return the rows for |x| around 0, 1/2, 1, …, 7.5, as columns."""
+    rows = []
+    for k in range(SEGMENTS):
+        candidates = [row(k, float(v)) for v in (centres(k) if k else [0.0])]
+        judged = [(max(e[0] + STRICTER_ABOVE_0, e[1]), c) for c in candidates for e in [worst(k, c)]]
+        rows.append(min(judged)[1])
+    return np.array(rows).T
