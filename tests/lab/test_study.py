@@ -98,7 +98,7 @@ def test_what_cannot_be_compared_is_refused(task, options, words):
 
 
 def test_the_face_is_a_list_of_names_each_of_which_is_there():
-    assert {"Study", "compare", "judge"} <= set(dir(lab))
+    assert {"DeadUnits", "Study", "audit", "compare", "judge", "record"} <= set(dir(lab))
     assert all(hasattr(lab, name) for name in dir(lab))
     with pytest.raises(AttributeError, match="no attribute 'compere'"):
         lab.compere  # noqa: B018  # the access is what is tested
