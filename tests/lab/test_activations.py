@@ -1,5 +1,7 @@
 """The activations of `softplus.lab.activations`: what a spelling builds and what is refused."""
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ def test_a_spelling_builds_its_module(spelling, module):
     x = torch.linspace(-4, 4, 33)
     assert type(activation.build()) is type(module)
     assert torch.equal(activation.build()(x), module(x))
-    again = activations.parse(activation.name)
+    again = pickle.loads(pickle.dumps(activations.parse(activation.name)))  # noqa: S301
     assert (again.name, again.parameters) == (activation.name, activation.parameters)
 
 

@@ -163,6 +163,16 @@ class SquaredReLU(nn.Module):
         return input.clamp_min(0).square()  # no call of relu, which a script's run replaces
 
 
+# Functions, for a lambda cannot be pickled.
+def _centred(beta: float, q: float) -> nn.Module:
+    return ShiftedSoftplus(beta, centering(beta, q))
+
+
+def _annealed(start: float, end: float) -> nn.Module:
+    del end  # BetaAnnealing takes it
+    return Softplus(start)
+
+
 # Each with its default parameters.
 _FAMILIES = {
     activation.family: activation
@@ -177,13 +187,13 @@ _FAMILIES = {
         ),
         Activation(
             "centred_softplus",
-            lambda beta, q: ShiftedSoftplus(beta, centering(beta, q)),
+            _centred,
             "ln(1 + e^(beta·x)) / beta - its mean for x ~ N(0, q)",
             {"beta": 1.0, "q": 1.0},
         ),
         Activation(
             "annealed_softplus",
-            lambda start, _: Softplus(start),
+            _annealed,
             "ln(1 + e^(beta·x)) / beta, beta from start to end in training, then max(x, 0)",
             {"start": 1.0, "end": 100.0},
         ),
