@@ -214,7 +214,7 @@ ARMS = {"gelu": 1.0, "relu": 2.0}
         (["judge", __file__, "--json", "/dev/null/x"], ["--json /dev/null/x cannot be written"]),
         (["compare"], ["needs a task", "a table", "model()"]),
         (["compare", "digits", "--target", "y"], ["--target is for a table"]),
-        (["compare", "no.csv", "--target", "y"], ["no.csv is no file"]),
+        (["compare", "no.csv", "--target", "y"], ["no.csv cannot be read", "No such file"]),
         (["compare", "digits", "--init", "hee"], ["did you mean he?"]),
         (["table", "--plot", "functions.xyz"], ["--plot", "suffix", "svg"]),
         (["table", "--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
