@@ -228,6 +228,29 @@ class ForwardEach(Function):
         return None, *_run("backward_each", grad, *ctx.saved_tensors, *ctx.options), None, None
 
 
+class ForwardBroadcast(Function):
+    """Softplus with a beta that broadcasts, the sums over what was expanded in one node."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Compute, input: Tensor, beta: Tensor, *options: Any) -> Tensor:
+        ctx.save_for_backward(input, beta)
+        ctx.options = options
+        ctx.set_materialize_grads(False)
+        result: Tensor = compute(*operators.broadcast(input, beta), *options)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 5
+        x, beta = ctx.saved_tensors
+        each_beta = operators.broadcast(x, beta)
+        to_input, to_beta = _run("backward_each", grad, *each_beta, *ctx.options)
+        if ctx.needs_input_grad[2]:
+            to_beta = to_beta.sum_to_size(beta.shape).to(beta.dtype)
+        return None, to_input.sum_to_size(x.shape), to_beta, None, None
+
+
 class BackwardEach(Function):
     """The gradients of ForwardEach."""
 
@@ -259,11 +282,24 @@ _FUNCTIONS: dict[str, type[Function]] = {
 
 
 def recorded(name: str, compute: Compute, *arguments: Any) -> Tensor:
-    """Return what `compute` gives for the operator of this name, recorded by autograd.
+    """Return what `compute` gives for the operator of this name, recorded by autograd."""
+    return _apply(_FUNCTIONS[name], compute, *arguments)
 
-    By the `apply` below that of Function, which looks for functorch first, and takes twice as long.
+
+def _apply(function: type[Function], *arguments: Any) -> Tensor:
+    """Apply by what is below Function's own `apply`, which looks for functorch first.
+
+    That takes twice as long.
     """
-    result: Tensor = super(Function, _FUNCTIONS[name]).apply(compute, *arguments)  # type: ignore[misc]
+    result: Tensor = super(Function, function).apply(*arguments)  # type: ignore[misc]
+    return result
+
+
+def each(compute: Compute, input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
+    """Return softplus with a beta that broadcasts, by `compute` for a beta for each element."""
+    if torch.is_grad_enabled() and (input.requires_grad or beta.requires_grad):
+        return _apply(ForwardBroadcast, compute, input, beta, threshold, shifted)
+    result: Tensor = compute(*operators.broadcast(input, beta), threshold, shifted)
     return result
 
 
