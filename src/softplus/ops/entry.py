@@ -27,6 +27,7 @@ from softplus.ops.plain import (
     records,
     under_autocast,
 )
+from softplus.ops.triton import recorded
 
 # Without a public name: PyTorch's softplus with its `out`, and whether torch.jit.trace runs.
 _of_pytorch: Callable[..., Tensor] = torch._C._nn.softplus  # noqa: SLF001
@@ -65,12 +66,16 @@ def _softplus(
     elif not (is_eager() and is_dense(input)) or under_autocast(input):
         result = None
     else:
-        forward = calls.plain_forward if input.is_cpu else triton.implementations()["forward"]
-        if records(input):
-            result = gradients.recorded("forward", forward, input, beta, threshold)
-        else:
-            result = forward(input, beta, threshold)
+        result = _by_kernel(input, beta, threshold)
     return result
+
+
+def _by_kernel(input: Tensor, beta: float, threshold: float) -> Tensor:
+    if not input.is_cpu:
+        return recorded.softplus(input, beta, threshold)
+    if records(input):
+        return gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
+    return calls.plain_forward(input, beta, threshold)
 
 
 def served(input: Tensor) -> bool:
@@ -136,8 +141,7 @@ def _overwritten(input: Tensor, beta: float, threshold: float) -> Tensor | None:
         return None
     if under_autocast(input) or not gradients.output_determines_gradient(input, threshold):
         return None
-    result: Tensor = gradients.Overwrite.apply(input, beta, threshold)  # type: ignore[no-untyped-call]
-    return result
+    return recorded.overwrite(input, beta, threshold)
 
 
 def _apart(target: Tensor, input: Tensor) -> bool:
