@@ -6,7 +6,7 @@ A test holds that file to what this prints.
 """
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 
 import fit_half
@@ -272,7 +272,7 @@ def shortened(value: mpf, digits: int) -> mpf:
     return mp.floor(value * scale) / scale
 
 
-def header(half_table: Callable[[], np.ndarray] = fit_half.table) -> str:
+def header() -> str:
     """Return the text of constants.h."""
     ln2_double, ln2_16, ln2_42 = mpf(float(LN2)), shortened(LN2, 16), shortened(LN2, 42)
     powers, centres = eighths()
@@ -302,7 +302,7 @@ def header(half_table: Callable[[], np.ndarray] = fit_half.table) -> str:
         **segments(),
         expm1_far=series(expm1_over_r(6), np.float32),
         tail=series(tail(2), np.float32),
-        half_table=rows("HALF_SEGMENTS", half_table()).rstrip(),
+        half_table=rows("HALF_SEGMENTS", fit_half.table()).rstrip(),
         half_in_a_unit=fit_half.IN_A_UNIT,
     )
 
