@@ -39,24 +39,33 @@ constexpr Segments segments_of_unit_beta() {
 }
 constexpr Segments UNIT_SEGMENTS = segments_of_unit_beta();
 
-// softplus(x) / beta - `minus` in v = size * x, size being beta but for what its rounding changed,
-// `size_low` of it: that moves the centres.
+// softplus(x) / beta - `minus` as polynomials in size * x - centre, where size is beta rounded and
+// beta = size (1 + size_low): what rounding left moves the centres, which moves each coefficient by
+// the next.
 INLINE Segments segments_of(double inverse, double size_low, double minus) {
   const Segments& unit = UNIT_SEGMENTS;
   Segments s;
-  for (int j = 0; j < ROWS; j++)
-    for (int i = 0; i < COLUMNS; i++) s.row[j][i] = float(double(unit.row[j][i]) * inverse);
-  memcpy(s.row[CENTRE], unit.row[CENTRE], sizeof s.row[CENTRE]);
-  auto values = [&](int value, int slope, int low) {
+  auto exact = [&](int row, int next, int power, int i) INLINE_LAMBDA {
+    const double moved = double(unit.row[CENTRE][i]) * size_low * power;
+    return (double(unit.row[row][i]) + double(unit.row[next][i]) * moved) * inverse;
+  };
+  auto coefficient = [&](int row, int next, int power) INLINE_LAMBDA {
+    for (int i = 0; i < COLUMNS; i++) s.row[row][i] = float(exact(row, next, power, i));
+  };
+  auto value = [&](int row, int next, int low) INLINE_LAMBDA {
     for (int i = 0; i < COLUMNS; i++) {
-      const double moved = double(unit.row[slope][i]) * double(unit.row[CENTRE][i]) * size_low;
-      const double exact = (double(unit.row[value][i]) + moved) * inverse - minus;
-      s.row[value][i] = float(exact);
-      s.row[low][i] = float(exact - double(float(exact)));
+      const double both = exact(row, next, 1, i) - minus;
+      s.row[row][i] = float(both);
+      s.row[low][i] = float(both - double(float(both)));
     }
   };
-  values(VALUE, SLOPE, LOW);
-  values(VALUE_BELOW, SLOPE_BELOW, LOW_BELOW);
+  memcpy(s.row[CENTRE], unit.row[CENTRE], sizeof s.row[CENTRE]);
+  for (int row = FIFTH; row <= THIRD; row++) coefficient(row, row, 0);
+  coefficient(SECOND, THIRD, 3);
+  coefficient(SLOPE, SECOND, 2);
+  coefficient(SLOPE_BELOW, SECOND, 2);
+  value(VALUE, SLOPE, LOW);
+  value(VALUE_BELOW, SLOPE_BELOW, LOW_BELOW);
   return s;
 }
 
