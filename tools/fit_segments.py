@@ -20,7 +20,7 @@ STRICTER_ABOVE_0 = 0.22
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
-    """Return softplus(x) in double."""
+    """Return the exact values, in double."""
     return np.logaddexp(0.0, x)
 
 
