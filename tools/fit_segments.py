@@ -74,6 +74,8 @@ def table() -> np.ndarray:
     rows = []
     for k in range(SEGMENTS):
         candidates = [row(k, float(v)) for v in (centres(k) if k else [0.0])]
-        judged = [(max(e[0] + STRICTER_ABOVE_0, e[1]), c) for c in candidates for e in [worst(k, c)]]
+        judged = [
+            (max(e[0] + STRICTER_ABOVE_0, e[1]), c) for c in candidates for e in [worst(k, c)]
+        ]
         rows.append(min(judged)[1])
     return np.array(rows).T

@@ -8,7 +8,19 @@ namespace softplus {
 namespace {
 
 // The rows of a table. LOW, the low parts of the values, are needed for a beta other than 1.
-enum { CENTRE, FIFTH, FOURTH, THIRD, SECOND, SLOPE, VALUE, LOW, SLOPE_BELOW, VALUE_BELOW, LOW_BELOW };
+enum {
+  CENTRE,
+  FIFTH,
+  FOURTH,
+  THIRD,
+  SECOND,
+  SLOPE,
+  VALUE,
+  LOW,
+  SLOPE_BELOW,
+  VALUE_BELOW,
+  LOW_BELOW
+};
 constexpr int ROWS = LOW_BELOW + 1, COLUMNS = 16, BELOW = SLOPE_BELOW - SLOPE;
 
 // Where a lookup finds 16 numbers, there is a column for each segment of x around -4, -3.5, … 3.5,
