@@ -78,7 +78,7 @@ alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {{{double_segments}
 // Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
 // r and 1 for x > 0; and for x < 0.
 {segments}
-// (e^r - 1) / r for |r| <= ln2/2, from where on the segments end, and
+// (e^r - 1 - r) / r^2 for |r| <= ln2/2, where the segments end, and
 // (ln(1 + t) / t - 1) / t for the t = e^-|x| there
 constexpr float EXPM1_FAR[] ={expm1_far}
 constexpr float TAIL[] ={tail}
@@ -199,6 +199,14 @@ def expm1_over_r(degree: int) -> tuple[list[float], float]:
     return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)
 
 
+def expm1_far() -> tuple[list[float], float]:
+    """Return (e^r - 1 - r) / r^2, relative to e^r."""
+    coefficients, error = expm1_over_r(6)
+    if coefficients[0] != 1:
+        raise ValueError(f"r is not added as it is: {coefficients[0]}")
+    return coefficients[1:], error
+
+
 def tail(terms: int) -> tuple[list[float], float]:
     """Return (ln(1 + t) / t - 1) / t for t = e^-|x| beyond the segments."""
     low, high, powers = mpf(2) ** -40, exp(-FAR_FROM), range(1, terms + 1)
@@ -300,7 +308,7 @@ def header() -> str:
         entropy_gap=series(entropy_gap_series(12), np.float64),
         double_segments=double_segments(),
         **segments(),
-        expm1_far=series(expm1_over_r(6), np.float32),
+        expm1_far=series(expm1_far(), np.float32),
         tail=series(tail(2), np.float32),
         half_table=rows("HALF_SEGMENTS", fit_half.table()).rstrip(),
         half_in_a_unit=fit_half.IN_A_UNIT,

@@ -155,10 +155,10 @@ alignas(64) constexpr float SEGMENTS[9][16] = {
      0x1.8e87p-5f, 0x1.005p-5f, 0x1.0a5ap-6f, 0x1.680cp-7f, 0x1.b91002p-8f, 0x1.02d002p-8f,
      0x1.416006p-9f, 0x1.88400cp-10f, 0x1.d1000cp-11f, 0x1.10c02p-11f}};
 
-// (e^r - 1) / r for |r| <= ln2/2, from where on the segments end, and
+// (e^r - 1 - r) / r^2 for |r| <= ln2/2, where the segments end, and
 // (ln(1 + t) / t - 1) / t for the t = e^-|x| there
 constexpr float EXPM1_FAR[] =  // error 2^-28.3
-    {0x1p+0f, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b2p-5f, 0x1.12398ep-7f, 0x1.6a4b36p-10f};
+    {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b2p-5f, 0x1.12398ep-7f, 0x1.6a4b36p-10f};
 constexpr float TAIL[] =  // error 2^-39.4
     {-0x1.fffffep-2f, 0x1.552558p-2f};
 

@@ -184,9 +184,10 @@ INLINE F beyond_segments(F x, const OneBeta& beta) {
   const F n_and_magic = fma(v, F(float(LOG2E)), magic<F>()), n = n_and_magic - magic<F>();
   F r = fma(n, F(-LN2_FLOAT), v);
   if constexpr (!UNIT) r = r + low;
-  const F p = polynomial(r, EXPM1_FAR), about = fma(p, r, F(1));
+  const F square = r * r, q = polynomial(r, EXPM1_FAR), about = F(1) + fma(square, q, r);
   const F t = about * power_or_zero<UNIT>(n_and_magic);
-  const F rest = fma(p, r, about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS)));
+  const F small = about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS));
+  const F rest = fma(square, q, r + small);
   if constexpr (UNIT) {
     return fma(F(1) + rest, power(n_and_magic), linear);
   } else {  // 2^32 times too large, so that no part underflows before the sum does
@@ -196,18 +197,20 @@ INLINE F beyond_segments(F x, const OneBeta& beta) {
   }
 }
 
-// By the table while all elements of a vector are within 3.75 / beta; elements beyond 7.75 / beta
-// are rare and cost as much again.
+// By the table while all elements of a vector are within 3.75 / beta; others are rarer, and cost as
+// much again.
 template <bool UNIT, class OneBeta>
 INLINE F softplus_of_single(F x, const OneBeta& beta) {
   const Segments& segments = segments_for<UNIT>(beta);
-  const F size = UNIT ? F(1) : beta.size, along = SIGNED ? x : abs(x);
-  const F sum = UNIT ? along + F(TO_COLUMN) : fma(along, size, F(TO_COLUMN));
-  const I column = bits(sum);
-  if (__builtin_expect(!outside(column, std::bit_cast<int32_t>(COLUMN_0), LOOKUP), true))
-    return polynomial_of<LOOKUP, UNIT>(segments, column, x, size);
-  F y = polynomial_of<COLUMNS, UNIT>(segments, column, x, size);
-  const auto beyond = F(7.5f) < abs(sum - F(TO_COLUMN));
+  const F size = UNIT ? F(1) : beta.size, along = SIGNED ? x : abs(x), zero = F(COLUMN_OF_X);
+  const I near = bits(UNIT ? along + zero : fma(along, size, zero));
+  if (__builtin_expect(!outside(near, std::bit_cast<int32_t>(COLUMN_0), LOOKUP), true)) {
+    if constexpr (SIGNED) return by_x<UNIT>(segments, x, near, size);
+    else return by_size<8, UNIT>(segments, x, near, size);
+  }
+  const F column = UNIT ? abs(x) + F(COLUMN_0) : fma(abs(x), size, F(COLUMN_0));
+  const auto beyond = F(COLUMN_0 + 7.5f) < column;
+  F y = by_size<16, UNIT>(segments, x, bits(column), size);
   if (any(beyond)) y = select(beyond, beyond_segments<UNIT>(x, beta), y);
   return one_nan(y);
 }
