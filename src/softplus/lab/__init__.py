@@ -8,8 +8,10 @@ from typing import Any
 
 # Each is imported when it is first asked for: some of them bring scipy, polars or matplotlib.
 _FACE = {
+    "DeadUnits": "softplus.lab.units.watching",
     "Study": "softplus.lab.study",
     "UsageError": "softplus.lab.errors",
+    "audit": "softplus.lab.auditing",
     "compare": "softplus.lab.study",
     "judge": "softplus.lab.judging",
 }
