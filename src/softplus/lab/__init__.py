@@ -12,6 +12,8 @@ _FACE = {
     "UsageError": "softplus.lab.errors",
     "compare": "softplus.lab.study",
     "judge": "softplus.lab.judging",
+    "record": "softplus.lab.recording",
+    "script": "softplus.lab.problems.script",
 }
 __all__ = list(_FACE)
 

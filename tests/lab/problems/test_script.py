@@ -26,7 +26,9 @@ def train(tmp_path, monkeypatch):
 
     def load(source, *words, metric="acc=([0-9.]+)", torch=True, **options):
         Path("train.py").write_text("import torch\n" * torch + source)
-        return script.load(["train.py", *words], metric=metric, out=tmp_path / "report", **options)
+        return script.script(
+            ["train.py", *words], metric=metric, out=tmp_path / "report", **options
+        )
 
     return load
 
@@ -274,8 +276,8 @@ def test_the_script_ends_with_a_lab_that_is_interrupted(train, monkeypatch):
 def test_an_unchanged_script_with_the_real_torch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(
-        "import sys, torch\nfrom softplus.lab.recording import record\n"
+        "import sys, torch\nfrom softplus.lab import record\n"
         "record(float(torch.nn.functional.relu(torch.zeros(()))))\n"
     )
-    problem = script.load([sys.executable, "train.py"], metric=None, out=tmp_path / "report")
+    problem = script.script([sys.executable, "train.py"], metric=None, out=tmp_path / "report")
     assert round(run(problem, Trial("softplus", None, 0, measured=True)).test, 4) == 0.6931
