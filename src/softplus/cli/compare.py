@@ -197,7 +197,6 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
             test_ratio=test_ratio,
             timeout=timeout,
             threads=threads,
-            rates_given=rates is not None,
         )
     else:
         _refuse(of_command, "is for a training command after --")

@@ -166,7 +166,6 @@ def test_nothing_replaced_is_refused(train):
     ("words", "options", "message"),
     [
         ([], {"metric": "acc=([0-9"}, "--metric is no regular expression"),
-        ([], {"rates_given": True}, "--lr needs {lr} in the command"),
         ([], {"timeout": 0}, "--timeout must be a positive number"),
     ],
 )
@@ -241,13 +240,15 @@ def test_a_change_of_code_command_or_metric_is_another_problem(train, tmp_path):
     (tmp_path / "model.py").write_text("depth = 3")
     with_model = train("print('acc=1')").identity
     assert with_model != first
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "left.py").write_text("no part of it")
+    for folder in ("report", ".hidden", "environment"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "left.py").write_text("no part of it")
+    (tmp_path / "environment" / "pyvenv.cfg").write_text("")
     assert train("print('acc=1')").identity == with_model
     (tmp_path / "data.csv").write_text("1")
-    with_data = train("print('acc=1')", "--data=data.csv").identity
+    with_data = train("print('acc=1')", "--data=data.csv", "long" * 2000).identity
     (tmp_path / "data.csv").write_text("2")
-    assert train("print('acc=1')", "--data=data.csv").identity != with_data
+    assert train("print('acc=1')", "--data=data.csv", "long" * 2000).identity != with_data
 
 
 def test_arms_that_show_whether_anything_is_replaced_come_first(train):

@@ -145,7 +145,7 @@ def test_what_no_trial_can_mend_is_refused_at_the_first(tmp_path):
         (["digits", "--", "train.py"], "a task cannot be given with a training command after --"),
         (["--epochs", "3", "--", "python", "x"], "--epochs cannot be given with a training"),
         (["digits", "--metric", "acc=(.)"], "--metric is for a training command after --"),
-        (["--lr", "0.1", "--", "python", "x"], "--lr needs {lr} in the command"),
+        (["--lr", "0.1", "--", "python", "x"], "write {lr} where the rate goes"),
         (["--"], "a command is missing"),
         (["--", "trian.py"], "there is no script trian.py"),
     ],

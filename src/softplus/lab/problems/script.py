@@ -217,7 +217,6 @@ def script(
     test_ratio: float | None = None,
     threads: int | None = None,
     timeout: float | None = None,
-    rates_given: bool = False,
 ) -> Script:
     """Return the problem that a training command is, for `softplus.lab.compare`.
 
@@ -234,19 +233,14 @@ def script(
         test_ratio: Size of the test set over that of the training set, where it is known.
         threads: How many a trial computes with, where OMP_NUM_THREADS does not say; None: all.
         timeout: How many seconds a trial may take.
-        rates_given: Whether the user asked for learning rates.
 
     Raises:
-        UsageError: The command cannot run, the pattern is none, or there is no {lr} for the rates.
+        UsageError: The command cannot run, the pattern is none, or the timeout.
     """
     words = launching.words(command)
     said = os.environ.get("OMP_NUM_THREADS", "")
     searched = _searched(metric)
     has_rate = any("{lr}" in word for word in command)
-    if rates_given and not has_rate:
-        raise UsageError(
-            "--lr needs {lr} in the command, where the rate goes: -- python train.py --lr {lr}"
-        )
     if timeout is not None and not timeout > 0:
         raise UsageError(f"--timeout must be a positive number of seconds, got {timeout}")
     lower = bool(searched and searched.lower_is_better)
@@ -313,14 +307,24 @@ def _hash(command: Sequence[str], out: Path) -> str:
 
 
 def _files(command: Sequence[str], out: Path) -> Iterator[Path]:
-    named = [Path(part) for word in command for part in (word, word.rpartition("=")[2]) if part]
-    folders = {file.absolute().parent for file in named if file.suffix == ".py" and file.is_file()}
+    parts = [part for word in command for part in (word, word.rpartition("=")[2])]
+    named = [Path(part) for part in parts if os.path.isfile(part)]  # noqa: PTH113 -- of any length
+    yield from named
+    folders = {file.absolute().parent for file in named if file.suffix == ".py"}
     if "-m" in command:
         folders.add(Path.cwd())
-    code = [
-        file
-        for folder in folders
-        for file in itertools.islice(folder.rglob("*.py"), _MOST_FILES)
-        if out not in file.parents
-    ]
-    yield from (file for file in [*named, *code] if file.is_file())
+    for folder in folders:
+        yield from itertools.islice(_code(folder, out), _MOST_FILES)
+
+
+def _code(folder: Path, out: Path) -> Iterator[Path]:
+    """Yield the Python files in a folder, but for environments, hidden folders and the report."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name[0] not in "._"
+            and Path(root, name) != out
+            and not Path(root, name, "pyvenv.cfg").exists()
+        )
+        yield from (Path(root, name) for name in sorted(files) if name.endswith(".py"))
