@@ -12,8 +12,9 @@ compare: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# With Triton, whose interpreter runs the GPU kernels here: 286 MB.
-test-slow: .venv/installed .venv/triton
+# With Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path or
+# named in CHROMIUM, the report's page is opened in it.
+test-slow: .venv/installed .venv/triton .venv/browser
 	$(BIN)/python -m pytest -m slow
 
 .venv/triton: .venv/installed
@@ -75,6 +76,10 @@ clean:
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
 	# Without isolation: the CPU kernels are built against the PyTorch just installed.
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
+	touch $@
+
+.venv/browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test,browser]'
 	touch $@
 
 .venv/wheel/installed:

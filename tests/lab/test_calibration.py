@@ -3,7 +3,7 @@
 The learners are exchangeable: y is the sum of several features and noise, and learner j regresses
 y on feature j alone. They are trained and tested again and again on one finite data set, split anew
 by every seed, as a study does. On other rows the learners are equally good. On the rows of one data
-set one of them is better by chance, by what its mean over a thousand other splits shows: that is
+set one of them is better by chance, by what its mean over hundreds of other splits shows: that is
 the truth of the first question, so its null is that difference and not 0.
 
 `pytest tests/lab/test_calibration.py -s` prints the rates and the power.
@@ -24,7 +24,7 @@ ROWS = 300
 TEST = ROWS // 5  # as many for validation, which these learners do not need
 RATIO = TEST / (ROWS - 2 * TEST)
 LEARNERS = 3
-MANY = 1000
+MANY = 500
 
 
 def errors(generator, features, target, seeds):
@@ -94,7 +94,7 @@ def no_permutations(monkeypatch):
 
 @pytest.mark.parametrize(
     ("seeds", "repetitions"),
-    [(10, 60), *(pytest.param(n, 1500, marks=pytest.mark.slow) for n in (3, 6, 10, 20))],
+    [(10, 60), *(pytest.param(n, 1000, marks=pytest.mark.slow) for n in (3, 6, 10, 20))],
 )
 def test_wrong_wins_stay_below_5_percent_for_either_question(seeds, repetitions):
     wrong = Counter()

@@ -1,40 +1,35 @@
 """The plots of `softplus.lab.plots`: drawn whatever a study came to, or refused beforehand."""
 
-from dataclasses import replace
-
 import pytest
 
-from softplus.lab import activations, bench, plots
+import synthetic_studies as studies
+from softplus.lab import bench, plots
 from softplus.lab.errors import UsageError
 
 
-def test_a_study_has_four_pictures_each_an_svg_with_a_caption(results):
-    figures = plots.figures(results)
-    assert len(figures) == 4
-    for figure in figures:
-        assert figure.svg.startswith("<svg")
-        assert figure.svg.rstrip().endswith("</svg>")
-        assert figure.caption.endswith(".")
-    assert "margin" in figures[0].caption
+def test_a_study_is_drawn_with_both_intervals_of_every_arm():
+    results = studies.results()
+    figure = plots.differences(results)
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "the margin",
+        "on these rows",
+        "on others",
+    ]
+    assert [label.get_text().split("\n")[0] for label in ax.get_yticklabels()] == [
+        verdict.arm for verdict in results.verdicts
+    ]
+    drawn = {tuple(line.get_xdata()) for line in ax.lines}
+    for verdict in results.verdicts:
+        for answer in (verdict.these_rows, verdict.other_rows):
+            assert (answer.interval.low, answer.interval.high) in drawn
 
 
-def test_the_reference_is_black_and_there_are_colours_for_any_number_of_arms(results):
-    spellings = [f"softplus:beta={beta}" for beta in range(2, 12)]
-    arms = [replace(results.arms[1], activation=activations.parse(name)) for name in spellings]
-    many = replace(results, arms=(results.arms[0], *arms))
-    colours = plots._colours(many)
-    assert list(colours) == ["relu", *spellings]
-    assert [name for name, colour in colours.items() if colour == "black"] == ["relu"]
-    verdicts = tuple(replace(results.verdicts[0], arm=name) for name in spellings)
-    assert len(plots.figures(replace(many, verdicts=verdicts))) == 4
-
-
-def test_arms_that_diverged_before_the_first_look_are_drawn(results):
-    arms = tuple(
-        replace(arm, outcomes=tuple(replace(o, curve=o.curve[:1]) for o in arm.outcomes))
-        for arm in results.arms
-    )
-    assert len(plots.figures(replace(results, arms=arms))) == 4
+def test_more_arms_than_colours_and_arms_without_intervals_are_drawn():
+    many = studies.results(",".join(["relu", *(f"softplus:beta={beta}" for beta in range(2, 12))]))
+    assert len(plots.differences(many).axes[0].get_yticks()) == 10
+    alone = studies.results(seeds=1)
+    assert len(plots.differences(alone).axes[0].lines) == 3  # zero, and a dot an arm
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])

@@ -1,12 +1,12 @@
 """What `softplus.lab.terminal` prints, at the width of the terminal that it prints to."""
 
 import io
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from softplus.lab import activations, bench, judging, summary, terminal, wording
+import synthetic_studies as studies
+from softplus.lab import bench, judging, purposes, rows, summary, terminal, wording
 
 
 def printed(show, *arguments, width=80):
@@ -21,13 +21,17 @@ def words(text):
     return " ".join("".join(c for c in text if not "─" <= c <= "╿").split())
 
 
-def test_a_study_shows_every_row_the_notes_and_the_verdict(results):
-    text = words(printed(terminal.show_study, results, width=200))
-    for section, rows in summary.sections(results).items():
+def test_a_study_shows_every_row_the_purposes_the_notes_and_both_answers():
+    results = studies.results(seeds=5)
+    text = words(printed(terminal.show_study, results, width=220))
+    for section, members in rows.sections(results).items():
         assert section in text
-        for row in rows:
+        for row in members:
             assert row.label in text
             assert all(cell in text for cell in row.cells)
+    for purpose in purposes.purposes(results):
+        assert purpose.name in text
+        assert all(finding.says in text for finding in purpose.findings)
     assert all(note in text for note in summary.notes(results))
     for verdict in results.verdicts:
         assert f"{verdict.arm} against relu: {wording.headline(verdict)}" in text
@@ -36,27 +40,30 @@ def test_a_study_shows_every_row_the_notes_and_the_verdict(results):
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_nothing_is_cut_off_on_a_narrow_terminal(results, width):
-    names = ["softplus:beta=5", "softplus:beta=7"]
-    arms = [
-        replace(arm, activation=activations.parse(name))
-        for arm, name in zip(results.arms[1:], names, strict=True)
-    ]
-    verdicts = [
-        replace(verdict, arm=name) for verdict, name in zip(results.verdicts, names, strict=True)
-    ]
-    narrow = replace(results, arms=(results.arms[0], *arms), verdicts=tuple(verdicts))
-    text = printed(terminal.show_study, narrow, width=width)
+def test_names_that_differ_at_the_end_stay_apart_on_a_narrow_terminal(width):
+    results = studies.results("relu,softplus,softplus:beta=5,softplus:beta=7")
+    text = printed(terminal.show_study, results, width=width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
+    heads = [line for line in text.splitlines() if line.startswith("┃")]
+    folded = "".join(heads)
+    for end in ("beta=5", "beta=7") if width >= 80 else ("5", "7"):
+        assert end in folded
 
 
-def test_the_reference_stands_in_every_table_of_a_crowd(results):
-    five = (results.arms[0], *results.arms[1:] * 2)
-    text = printed(terminal.show_study, replace(results, arms=five), width=120)
+def test_the_reference_stands_in_every_table_of_a_crowd():
+    results = studies.results("relu,softplus,gelu,silu,elu")
+    text = printed(terminal.show_study, results, width=120)
     assert text.count("digits: 1,797") == 2
     heads = [line for line in text.splitlines() if line.startswith("┃") and "relu" in line]
     assert len(heads) == 2
+
+
+def test_a_script_that_measures_a_metric_alone_has_a_table():
+    results = studies.results("relu,softplus", measured=False)
+    text = words(printed(terminal.show_study, results))
+    assert "Time of a run" in text
+    assert "Dead units" not in text
 
 
 def test_a_judgement_shows_its_notes_and_both_answers():

@@ -1,13 +1,10 @@
-"""The plots: of a study, as SVG inside its report; of `table` and `bench`, as files."""
+"""The plots that matplotlib draws: of `table` and `bench` as files, of a study in a notebook."""
 
-import io
 import math
-from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -15,7 +12,6 @@ from matplotlib.figure import Figure
 from softplus.lab import bench, files
 from softplus.lab.activations import derivatives
 from softplus.lab.errors import UsageError
-from softplus.lab.measures import HISTOGRAM_BINS, HISTOGRAM_RANGE
 from softplus.lab.results import Results
 from softplus.modules import Softplus
 
@@ -41,41 +37,10 @@ _BANDWIDTH_STYLES: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A plot as inline SVG, with the sentence that stands under it."""
-
-    svg: str
-    caption: str
-
-
-def figures(results: Results) -> list[Picture]:
-    """Return the plots of a study's report."""
-    problem, settings = results.problem, results.settings
+def differences(results: Results) -> Figure:
+    """Return the plot of every arm's difference from the reference, with both intervals."""
     with rc_context(_STYLE):
-        return [
-            Picture(
-                _svg(differences(results)),
-                f"The verdict: difference in test {problem.metric.name} from {settings.reference}, "
-                "with its 95% interval; the band is the margin within which a difference does "
-                f"not matter. {'Right' if problem.metric.higher_is_better else 'Left'} is better.",
-            ),
-            Picture(
-                _svg(_curves(results)),
-                f"Training: validation {problem.metric.name} by step, mean over the seeds, with "
-                "the range from the worst to the best seed.",
-            ),
-            Picture(
-                _svg(_functions(results)),
-                "The functions and, as bars, how often the trained network's hidden units see "
-                "each pre-activation.",
-            ),
-            Picture(
-                _svg(_units(results)),
-                "The hidden units: dead (no gradient on any example), dormant (hardly active), "
-                "and outputs that are exactly 0; one dot a seed.",
-            ),
-        ]
+        return _differences(results)
 
 
 def save_function_plot(path: Path, betas: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)) -> None:
@@ -151,114 +116,29 @@ def _bandwidth(cases: list[bench.Case]) -> Figure:
     return figure
 
 
-def _colours(results: Results) -> dict[str, str]:
-    others = cycle(_COLOURS)
-    reference = results.settings.reference
-    return {arm.name: "black" if arm.name == reference else next(others) for arm in results.arms}
-
-
-def differences(results: Results) -> Figure:
-    """Draw the difference of each arm from the reference, with its interval and the margin."""
-    problem, verdicts = results.problem, results.verdicts
-    figure = Figure(figsize=(8, 1.3 + 0.5 * len(verdicts)), layout="constrained")
+def _differences(results: Results) -> Figure:
+    metric, verdicts = results.problem.metric, results.verdicts
+    figure = Figure(figsize=(8, 1.6 + 0.5 * len(verdicts)), layout="constrained")
     ax = figure.subplots()
-    margin = results.settings.margin or 0.0
-    ax.axvspan(-margin, margin, color="#dddddd", label="margin", linewidth=0)
+    if results.settings.margin:
+        margin = results.settings.margin
+        ax.axvspan(-margin, margin, color="#dddddd", label="the margin", linewidth=0)
     ax.axvline(0, color="black", linewidth=1)
-    colours = _colours(results)
-    for row, verdict in enumerate(verdicts):
-        difference = verdict.these_rows.interval
-        if not math.isnan(difference.low):
-            ax.plot(
-                [difference.low, difference.high],
-                [row, row],
-                color=colours[verdict.arm],
-                linewidth=3,
-            )
-        ax.plot(difference.center, row, "o", color=colours[verdict.arm], markersize=8)
+    for row, (verdict, colour) in enumerate(zip(verdicts, cycle(_COLOURS), strict=False)):
+        widths = {"on these rows": (verdict.these_rows, 4), "on others": (verdict.other_rows, 1)}
+        for place, (answer, width) in widths.items():
+            if answer is not None and not math.isnan(answer.interval.low):
+                ends = [answer.interval.low, answer.interval.high]
+                lower = row + (0.15 if place == "on others" else 0.0)
+                label = place if row == 0 else None
+                ax.plot(ends, [lower, lower], color=colour, linewidth=width, label=label)
+        ax.plot(verdict.these_rows.interval.center, row, "o", color=colour, markersize=8)
     ax.set_yticks(range(len(verdicts)), [f"{v.arm}\n{v.these_rows.winner}" for v in verdicts])
     ax.set_ylim(len(verdicts) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
-    ax.set_xlabel(f"difference in test {problem.metric.name} ({problem.metric.difference_unit})")
-    return figure
-
-
-def _curves(results: Results) -> Figure:
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
-    ax = figure.subplots()
-    problem = results.problem
-    everything = []
-    for arm, colour in zip(results.arms, _colours(results).values(), strict=True):
-        curves = [outcome.curve for outcome in arm.outcomes]
-        shortest = min(map(len, curves))
-        steps = [step for step, _ in curves[0][:shortest]]
-        metric = np.array([[y for _, y in curve[:shortest]] for curve in curves])
-        everything.append(metric.ravel() if shortest == 1 else metric[:, 1:].ravel())
-        ax.fill_between(
-            steps, metric.min(axis=0), metric.max(axis=0), color=colour, alpha=0.12, linewidth=0
-        )
-        ax.plot(steps, metric.mean(axis=0), color=colour, label=arm.name)
-    goal = problem.metric.goal
-    if goal is not None:
-        ax.axhline(goal, color="grey", linestyle=":", label=f"target {goal:g}")
-    # A start far off or a late overfit would flatten what matters: most values set the view.
-    low, high = np.quantile(np.concatenate(everything), [0.05, 0.99])
-    if goal is not None:
-        low, high = min(low, goal), max(high, goal)
-    pad = 0.15 * (high - low) or 1.0
-    ax.set_ylim(low - pad, high + pad)
-    ax.set_xlabel("step")
-    ax.set_ylabel(f"validation {problem.metric.name} ({problem.metric.unit})")
+    ax.set_xlabel(
+        f"test {metric.name}, arm minus {results.settings.reference} ({metric.difference_unit}); "
+        f"{'right' if metric.higher_is_better else 'left'} is better"
+    )
     ax.legend()
     return figure
-
-
-def _functions(results: Results) -> Figure:
-    arms = results.arms
-    figure = Figure(figsize=(8, 2.6 * math.ceil(len(arms) / 2)), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(math.ceil(len(arms) / 2), 2)).ravel()
-    low, high = HISTOGRAM_RANGE
-    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
-    x = torch.linspace(low, high, 801, dtype=torch.float64)
-    colours = _colours(results)
-    for panel, arm in zip(panels, arms, strict=False):
-        histogram = np.mean([measures.histogram for measures in arm.measures], axis=0)
-        bars = panel.twinx()
-        bars.stairs(histogram, edges, fill=True, color="#bbbbbb", alpha=0.6)
-        bars.set_yticks([])
-        bars.spines["left"].set_visible(False)
-        panel.set_zorder(bars.get_zorder() + 1)
-        panel.patch.set_visible(False)
-        with torch.no_grad():
-            panel.plot(x, arm.activation.build()(x), color=colours[arm.name])
-        panel.set_title(arm.name)
-        panel.set_xlabel("pre-activation x")
-    for panel in panels[len(arms) :]:
-        panel.set_visible(False)
-    return figure
-
-
-def _units(results: Results) -> Figure:
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    panels = figure.subplots(1, 3)
-    colours = _colours(results)
-    for panel, measure in zip(panels, ("dead", "dormant", "sparsity"), strict=True):
-        for row, arm in enumerate(results.arms):
-            values = [100 * getattr(measures, measure) for measures in arm.measures]
-            jitter = np.linspace(-0.15, 0.15, len(values)) if len(values) > 1 else [0.0]
-            panel.plot(values, row + np.asarray(jitter), "o", color=colours[arm.name], alpha=0.6)
-        panel.set_title("outputs exactly 0" if measure == "sparsity" else f"{measure} units")
-        panel.set_xlabel("share (%)")
-        panel.set_xlim(-2, max(10.0, panel.get_xlim()[1]))
-        panel.set_ylim(len(results.arms) - 0.5, -0.5)
-        panel.set_yticks([])
-        panel.grid(visible=False, axis="y")
-    panels[0].set_yticks(range(len(results.arms)), [arm.name for arm in results.arms])
-    return figure
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    # Inline SVG starts at its element: the XML declaration and doctype belong to files.
-    return text.getvalue()[text.getvalue().index("<svg") :]

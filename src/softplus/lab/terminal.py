@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from softplus.lab import bench, rows, summary, table, wording
+from softplus.lab import bench, purposes, rows, summary, table, wording
 from softplus.lab.auditing import Audit
 from softplus.lab.errors import TheirError
 from softplus.lab.judging import Judgement
@@ -67,17 +67,18 @@ def complain(error: Exception) -> None:
 
 
 def show_study(results: Results, console: Console) -> None:
-    """Print the table of a study, what to know about it, and the verdict."""
+    """Print the table of a study, the verdicts by purpose, what to know, and the two answers."""
     names = [arm.name for arm in results.arms]
     reference = names.index(results.settings.reference)
     others = [index for index in range(len(names)) if index != reference]
     for start in range(0, len(others), _ARMS_A_TABLE - 1):
         columns = [reference, *others[start : start + _ARMS_A_TABLE - 1]]
         console.print(_measures(results, [(names[column], column) for column in columns]))
-    for note in summary.notes(results):
+    for start in range(0, len(others), _ARMS_A_TABLE - 1):
+        shown = [names[index] for index in others[start : start + _ARMS_A_TABLE - 1]]
+        console.print(_purposes(results, shown))
+    for note in (*results.problem.notes, *summary.notes(results)):
         console.print(f"[yellow]note[/]: {escape(note)}", highlight=False)
-    if len(results.verdicts) > 1:
-        console.print(_verdicts(results))
     _show_answers(results.verdicts, summary.subject(results), console)
 
 
@@ -116,12 +117,24 @@ def _measures(results: Results, columns: list[tuple[str, int]]) -> Table:
     return shown
 
 
-def _verdicts(results: Results) -> Table:
-    shown = Table(title=f"Against {results.settings.reference}")
-    for heading in ["", *summary.TEST_HEADINGS]:
+def _purposes(results: Results, names: list[str]) -> Table:
+    reference = results.settings.reference
+    shown = Table(
+        title=f"For which purpose, against {reference}",
+        caption="on these rows; differences are arm minus reference, ratios arm over reference",
+        show_lines=True,
+    )
+    for heading in ["", *names]:
         shown.add_column(heading, overflow="fold")
-    for arm, texts in summary.tests(results):
-        shown.add_row(arm, *texts)
+    for purpose in purposes.purposes(results):
+        found = {finding.arm: finding for finding in purpose.findings}
+        cells = [
+            f"[bold]{escape(found[name].says)}[/]\n{escape(found[name].figures)}"
+            if name in found
+            else rows.NOT_MEASURED
+            for name in names
+        ]
+        shown.add_row(purpose.name, *cells)
     return shown
 
 

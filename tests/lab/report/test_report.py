@@ -8,6 +8,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 
+import jsonschema
 import pytest
 
 import synthetic_studies as studies
@@ -157,7 +158,6 @@ def test_each_line_of_a_markdown_table_has_the_cells_of_its_heading(kind, tmp_pa
 
 @every_kind
 def test_results_json_is_what_its_schema_says(kind, tmp_path):
-    jsonschema = pytest.importorskip("jsonschema")
     text = resources.files("softplus.lab.report").joinpath("results.schema.json").read_text()
     validator = jsonschema.Draft202012Validator(json.loads(text))
     validator.check_schema(validator.schema)
