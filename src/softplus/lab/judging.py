@@ -47,12 +47,11 @@ def judge(
 ) -> Judgement:
     """Return which arm is better, on these rows and on others of their kind.
 
-    >>> print(judge({"relu": [91.2, 90.8, 91.5], "softplus": [92.9, 92.7, 92.8]}, test_ratio=0.25))
-    note: no margin is given, so "equivalent" cannot come out
-    <BLANKLINE>
-    softplus against relu: softplus is better on these rows; on others: cannot tell
-      On these rows softplus is better by 1.6 (0.2 to 3.0).
-      Whether that holds for other rows cannot be told: ...
+    >>> scores = {"relu": [91.2, 90.8, 91.5], "softplus": [92.9, 92.7, 92.8]}
+    >>> print(judge(scores, margin=0.5, test_ratio=0.25))
+    softplus against relu: softplus is better, on these rows and on others
+      On these rows softplus is better by 1.6 (0.9 to 2.4).
+      On other rows softplus is better too, by 1.6 (0.6 to 2.6).
 
     Each run must have drawn its training and test rows anew: scores on one fixed split say nothing
     about other rows.
