@@ -77,6 +77,13 @@ def test_an_unknown_size_of_the_test_set_leaves_the_second_question_open():
     assert wording.headline(verdict(3, test_ratio=None)).endswith("on others: unknown")
 
 
+def test_too_is_said_only_of_the_same_answer():
+    found = verdict(3)
+    equivalent = replace(found, these_rows=replace(found.these_rows, winner="equivalent"))
+    _, elsewhere = wording.sentences(equivalent, DIGITS)
+    assert elsewhere.startswith("On other handwritten digits softplus is better, by 3.0 points")
+
+
 def test_a_doubt_takes_the_place_of_figures():
     doubt = replace(verdict(3), doubt="one run has no spread, so at least two are needed")
     here, _ = wording.sentences(replace(doubt, failed=(3, 1)), DIGITS)[:2]

@@ -113,15 +113,15 @@ def _notes(
     notes = []
     for verdict in found:
         if not verdict.paired and paired_by != NONE:
+            shared = len(by_arm[verdict.arm].keys() & by_arm[verdict.reference].keys())
             notes.append(
-                f"{verdict.arm} and {verdict.reference} share no {paired_by}: their runs are "
-                "compared as unpaired, which finds larger differences only"
+                f"{verdict.arm} and {verdict.reference} share {shared or 'no'} {paired_by}: their "
+                "runs are compared as unpaired, which finds larger differences only"
             )
         elif verdict.paired:
-            kept = verdict.runs[0] + verdict.failed[0], verdict.runs[1] + verdict.failed[1]
             ours, theirs = (by_arm[name].keys() for name in (verdict.arm, verdict.reference))
             alone = len(ours ^ theirs)
-            if alone and kept:
+            if alone:
                 notes.append(
                     f"{alone} runs of {verdict.arm} or {verdict.reference} have no counterpart "
                     f"of the same {paired_by} and are left out"

@@ -115,12 +115,13 @@ def _elsewhere(verdict: Verdict, subject: Subject) -> str:
         return f"{unknown}: the size of the test set over that of the training set is not known."
     if verdict.doubt:
         return f"{unknown}."
+    too = " too" if answer.winner == verdict.these_rows.winner else ""
     if answer.winner == "equivalent":
         interval = difference(answer.interval, subject.unit)
-        return f"On other {subject.things} they are equivalent too: {interval}."
+        return f"On other {subject.things} they are equivalent{too}: {interval}."
     if answer.winner != "cannot tell":
         gain = _gain(verdict, answer, subject)
-        return f"On other {subject.things} {answer.winner} is better too, by {gain}."
+        return f"On other {subject.things} {answer.winner} is better{too}, by {gain}."
     return (
         f"{unknown}: there the difference is {difference(answer.interval, subject.unit)}, and "
         f"{_runs(verdict)} find one of {amount(answer.smallest_difference, subject.unit)} or "
