@@ -13,6 +13,7 @@ import pytest
 
 import synthetic_studies as studies
 from softplus.lab import report, summary, wording
+from softplus.lab.statistics import Interval
 from softplus.lab.trials import Outcome
 
 HOSTILE = "<img src=x onerror=alert(1)> | `code` </script> *a* \"'"
@@ -193,6 +194,18 @@ def test_what_failed_is_counted_and_named():
     assert "softplus: 10 of 10 runs failed (out of memory)" in shown
     assert "it cannot be told which is better: no run of both finished." in shown
     assert shown.count("failed") > 10  # every seed's cell
+
+
+def test_a_busy_machine_has_no_picture_of_the_cost_and_says_why():
+    results = studies.results("relu,softplus")
+    none = Interval(math.nan, math.nan, math.nan)
+    arms = tuple(
+        replace(arm, cost=replace(arm.cost, milliseconds=none, ratio=none, busy="machine busy"))
+        for arm in results.arms
+    )
+    shown = Page(report.page(replace(results, arms=arms))).text
+    assert "Steps were not timed: machine busy." in shown
+    assert "The time of a training step" not in shown
 
 
 def test_a_smaller_budget_is_in_the_report():

@@ -68,6 +68,7 @@ def _pictures(results: Results) -> dict[str, Any]:
         "curves": pictures.curves(results),
         "cost": pictures.cost(results),
         "timed": any(arm.cost for arm in results.arms),
+        "busy": next((arm.cost.busy for arm in results.arms if arm.cost and arm.cost.busy), None),
         "functions": functions,
         "top": top if measured else None,
         "known": pictures.relu_and_softplus(),
