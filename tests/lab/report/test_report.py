@@ -16,7 +16,7 @@ from softplus.lab import report, summary, wording
 from softplus.lab.statistics import Interval
 from softplus.lab.trials import Outcome
 
-HOSTILE = "<img src=x onerror=alert(1)> | `code` </script> *a* \"'"
+HOSTILE = "<img src=x onerror=alert(1)> | `code` </script> *a* [b](c) \"'"
 
 
 class Page(HTMLParser):
@@ -178,6 +178,7 @@ def test_names_from_the_users_data_are_escaped(tmp_path):
     assert HOSTILE in Page(page).text
     # In a cell of a Markdown table a bar would begin another one, and HTML would be HTML.
     assert "\\<img src=x onerror=alert(1)> \\| \\`code\\`" in text
+    assert "[b](c)" not in text.replace(f"    {HOSTILE}", "")  # code
 
 
 def test_a_table_of_a_script_has_what_there_is_and_no_more():

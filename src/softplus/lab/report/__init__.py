@@ -172,7 +172,8 @@ def _environment() -> Environment:
 
 def _cell(text: Any) -> str:
     """Return a text that no table and no markup of Markdown's takes for its own."""
-    return "".join(f"\\{c}" if c in "|\\`*_<[" else c for c in str(text)).replace("\n", " ")
+    escaped = "".join(f"\\{c}" if c in "|\\`*_<" else c for c in str(text))
+    return escaped.replace("](", "]\\(").replace("\n", " ")
 
 
 def _breakable(name: str) -> Markup:
