@@ -93,6 +93,24 @@ def test_a_doubt_takes_the_place_of_figures():
     )
 
 
+def test_the_evidence_has_both_tests_and_the_level_of_the_interval():
+    assert wording.evidence(verdict(-3)) == (
+        "p on these rows: t test <0.0001; exact sign-flip test 0.0078. Interval of 95%."
+    )
+    base = np.linspace(90, 91, len(NOISE))
+    arms = {"relu": base, "a": base + 0.2 + NOISE, "b": base - 0.2 - NOISE}
+    several = verdicts.decide(
+        {name: dict(enumerate(scores)) for name, scores in arms.items()},
+        "relu",
+        test_ratio=None,
+        margin=None,
+        higher_is_better=True,
+    )
+    assert wording.evidence(several[0]) == (
+        "p on these rows: t test 0.033, 0.065 by Holm; exact sign-flip test 0.062. Interval of 97.5%."
+    )
+
+
 def test_failed_runs_are_named():
     failed = wording.sentences(replace(verdict(3), failed=(3, 1)), DIGITS)[2:]
     assert failed == [

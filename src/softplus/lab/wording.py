@@ -44,6 +44,21 @@ def sentences(verdict: Verdict, subject: Subject) -> list[str]:
     return found
 
 
+def evidence(verdict: Verdict) -> str:
+    """Return the p-values on these rows, and the level of the interval that decides."""
+    answer = verdict.these_rows
+    holm = "" if answer.p == answer.p_holm else f", {p_value(answer.p_holm)} by Holm"
+    return (
+        f"p on these rows: t test {p_value(answer.p)}{holm}; exact sign-flip test "
+        f"{p_value(verdict.p_sign_flip)}. Interval of {100 * answer.level:.3g}%."
+    )
+
+
+def p_value(p: float) -> str:
+    """Return a p-value to read: below 0.0001 its digits say nothing."""
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 def difference(interval: Interval, unit: str = "") -> str:
     """Return a difference with its sign and its interval.
 
