@@ -12,9 +12,9 @@ compare: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# With Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path
-# or named in CHROMIUM, the report's page is opened in it.
-test-slow: .venv/triton .venv/browser
+# With Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path or
+# named in CHROMIUM, the report's page is opened in it.
+test-slow: .venv/installed .venv/triton .venv/browser
 	$(BIN)/python -m pytest -m slow
 
 .venv/triton: .venv/installed

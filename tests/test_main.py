@@ -47,7 +47,7 @@ def test_it_says_whether_triton_serves(monkeypatch):
     monkeypatch.setattr(triton, "absent", lambda: "for this test")
     assert "GPU: torch.nn.functional.softplus itself: for this test" in main.report()
     monkeypatch.setattr(triton, "absent", lambda: None)
-    assert "GPU: kernels in Triton, from 16,777,216 bytes of input on" in main.report()
+    assert "GPU: kernels in Triton, from 33,554,432 bytes of input on" in main.report()
 
 
 @pytest.mark.skipif(cpu.absent is not None, reason="no kernels were built here")

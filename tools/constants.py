@@ -6,7 +6,8 @@ A test holds that file to what this prints.
 """
 
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from functools import cache
 
 import fit_half
 import fit_segments
@@ -47,6 +48,13 @@ constexpr float EXPM1_SINGLE[] ={expm1_single}
 constexpr double EXPM1_SINGLE_IN_DOUBLE[] ={expm1_single_in_double}
 constexpr float EXPM1_HALF[] ={expm1_half}
 
+// The same for |r| <= ln2/16
+constexpr float EXPM1_EIGHTH[] ={expm1_eighth}
+// 2^(j/8) e^d for j < 8, twice, as a float whose bits lack j in the place of eighths of an exponent;
+// and the d with which it is nearly a float
+alignas(64) constexpr float EIGHTHS[16] ={eighths};
+alignas(64) constexpr float EIGHTHS_CENTRES[16] ={eighths_centres};
+
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
 constexpr double ATANH[] ={atanh}
 
@@ -61,24 +69,25 @@ constexpr float LOG_COSH[] ={log_cosh}
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] ={entropy_gap}
 
+// ln(1 + e^-a) for a up to 7.5: for each integer next to a the row of a centre v near it where the
+// result is nearly a double, that result, and the coefficients of a - v, …
+alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {{{double_segments}
+
 // The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
 // that are looked up. Largest error of a row, ULP: {segments_above} for x > 0, {segments_below} for x < 0.
 // Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
 // r and 1 for x > 0; and for x < 0.
 {segments}
-// (e^r - 1) / r for |r| <= ln2/2, from where on the segments end, and
+// (e^r - 1 - r) / r^2 for |r| <= ln2/2, where the segments end, and
 // (ln(1 + t) / t - 1) / t for the t = e^-|x| there
 constexpr float EXPM1_FAR[] ={expm1_far}
 constexpr float TAIL[] ={tail}
 
-// Softplus of the half types goes from v to the result in one step, without e^v and ln(1 + t) on
-// the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial in r
-// whose coefficients are looked up by n, from 0 on: low part, constant, coefficients of r, … r^4, so
-// that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
-// ln(1 + e^v) alike.
+// The forward of the half types: what Softplus lies above max(0, x), on segments of |x| of 1/2.75, as
+// polynomials of degree 3 in r = |x| - centre, so that all 65,536 results of either type round
+// correctly. Rows: the centre; the coefficients from the highest on.
 {half_table}
-// From where on an input is reflected, softplus(x) = x + softplus(-x)
-constexpr float HALF_REFLECT_FROM = {half_reflect_from}f;
+constexpr float HALF_SEGMENTS_IN_A_UNIT = {half_in_a_unit}f;
 
 }}  // namespace
 }}  // namespace softplus"""
@@ -125,10 +134,77 @@ def segments() -> dict[str, str]:
     }
 
 
+def double_segments() -> str:
+    """Return the end of the definition of DOUBLE_SEGMENTS."""
+    rows, largest = [], 0.0
+    for i in range(8):
+        low, high = max(i - mpf("0.5001"), mpf(0)), i + mpf("0.5001")
+        centre, value = accurate_centre(max(mpf(i), mpf("0.25")))
+        coefficients, error = fit(
+            cache(lambda r: log1p(exp(-centre - r)) - value),  # noqa: B023
+            cache(lambda r: 1 / log1p(exp(-centre - r))),  # noqa: B023
+            low - centre,
+            high - centre,
+            range(1, 15),
+            np.float64,
+        )
+        rows.append([float(centre), value, *coefficients])
+        largest = max(largest, error)
+    return (
+        f"  // error {power(largest)}\n" + ",\n".join(array(row, np.float64) for row in rows) + "};"
+    )
+
+
+def accurate_centre(near: mpf) -> tuple[mpf, float]:
+    """Return the multiple of 2^-24 near a number at which ln(1 + e^-v) is closest to a double."""
+    values = {v: log1p(exp(-v)) for v in (near + mpf(k) / 2**24 for k in range(-500, 501))}
+    centre = min(values, key=lambda v: abs(float(values[v]) / values[v] - 1))
+    return centre, float(values[centre])
+
+
+def eighths() -> tuple[list[float], list[float]]:
+    """Return 2^(j/8) e^d by j, its bits less j in the place of eighths of an exponent, and d.
+
+    d is a multiple of 2^-28, so that the float r - d is exact. ln 2 is that of a float, and what it
+    lacks is made good for the last eighths below 1, where 1 - e^-y is small.
+    """
+    powers, centres = [], []
+    for j in range(8):
+        centres_near = (mpf(k) / 2**28 for k in range(-700, 701))
+        values = {d: 2 * exp((j - 8) * LN2_FLOAT / 8 + d) for d in centres_near}
+
+        def error(d: mpf, values: dict = values) -> float:
+            return abs(float(np.float32(values[d])) / values[d] - 1)
+
+        d = min(values, key=error) if j else mpf(0)
+        bits = np.float32(values[d] if j else 1).view(np.int32) - np.int32(j << 20)
+        powers.append(float(bits.view(np.float32)))
+        centres.append(float(d))
+    return powers * 2, centres * 2
+
+
+def expm1_eighth_series() -> tuple[list[float], float]:
+    """Return (e^r - 1 - r) / r^2 for the r that the eighths leave."""
+    high = LN2 / 16 * mpf("1.001")
+
+    def weight(r: mpf) -> mpf:
+        return abs(r * r / expm1(r))
+
+    return fit(lambda r: (expm1(r) - r) / r**2, weight, -high, high, range(3), np.float32)
+
+
 def expm1_over_r(degree: int) -> tuple[list[float], float]:
     """Return (e^r - 1) / r."""
     powers = range(1, degree + 1)
     return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)
+
+
+def expm1_far() -> tuple[list[float], float]:
+    """Return (e^r - 1 - r) / r^2, relative to e^r."""
+    coefficients, error = expm1_over_r(6)
+    if coefficients[0] != 1:
+        raise ValueError(f"r is not added as it is: {coefficients[0]}")
+    return coefficients[1:], error
 
 
 def tail(terms: int) -> tuple[list[float], float]:
@@ -204,9 +280,10 @@ def shortened(value: mpf, digits: int) -> mpf:
     return mp.floor(value * scale) / scale
 
 
-def header(half_table: Callable[[int], np.ndarray] = fit_half.table) -> str:
+def header() -> str:
     """Return the text of constants.h."""
     ln2_double, ln2_16, ln2_42 = mpf(float(LN2)), shortened(LN2, 16), shortened(LN2, 42)
+    powers, centres = eighths()
     return TEXT.format(
         log2e=number(1 / LN2),
         ln2=number(ln2_double),
@@ -220,17 +297,21 @@ def header(half_table: Callable[[int], np.ndarray] = fit_half.table) -> str:
         expm1_double=series(expm1_series(12, np.float64), np.float64),
         expm1_single=series(expm1_series(6, np.float32), np.float32),
         expm1_single_in_double=series(expm1_series(7, np.float64), np.float64),
+        expm1_eighth=series(expm1_eighth_series(), np.float32),
+        eighths="\n" + array(powers, np.float32),
+        eighths_centres="\n" + array(centres, np.float32),
         expm1_half=series(expm1_over_r(4), np.float32),
         atanh=series(atanh_series(9), np.float64),
         log1p_single=series(log1p_series(11), np.float64),
         log_cosh_single=series(log_cosh_series(5, "2.26", np.float64), np.float64),
         log_cosh=series(log_cosh_series(4, "1.57", np.float32), np.float32),
         entropy_gap=series(entropy_gap_series(12), np.float64),
+        double_segments=double_segments(),
         **segments(),
-        expm1_far=series(expm1_over_r(6), np.float32),
+        expm1_far=series(expm1_far(), np.float32),
         tail=series(tail(2), np.float32),
-        half_table=rows("HALF_TABLE", half_table(16)),
-        half_reflect_from=fit_half.REFLECT,
+        half_table=rows("HALF_SEGMENTS", fit_half.table()).rstrip(),
+        half_in_a_unit=fit_half.IN_A_UNIT,
     )
 
 

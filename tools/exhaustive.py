@@ -2,7 +2,8 @@
 
 The reference is exp and log1p in float64, whose own error is below 1e-8 ULP of a float32. Inputs
 whose exact result is below 2^-126 must give 0, NaN must give NaN: `wrong` counts those that do not.
-Fails where an error is larger than the one stated in `ops/cpu/maths.h`.
+Fails where an error is larger than the one stated above the function, in `maths.h` or
+`derivatives.h` of `ops/cpu`.
 """
 
 import time
@@ -16,10 +17,10 @@ from softplus.ops import cpu
 
 BLOCK = 1 << 22
 TINY = torch.finfo(torch.float32).tiny
-# Kernels, and the functions of maths.h above which their largest errors stand
+# Kernels, and the functions above which their largest errors stand
 FUNCTIONS = {
     "forward": "softplus",
-    "backward from y": "derivative_of_output",
+    "backward from y": "sigmoid_of_output",
     "backward from x": "derivative_of_input",
 }
 

@@ -9,15 +9,15 @@ import mpmath
 import numpy as np
 from scipy.optimize import linprog
 
-DEGREE = 4
-REFLECT = 0.34  # from here on softplus(x) = x + softplus(-x); so n is 0, -1, …
-C = float(np.float32(np.log(2)))
-LOG2E = float(np.float32(1.44269504))
+DEGREE = 3
+# Segments of |x| in a unit: with 2.5 or 3.5 there are no such coefficients of degree 3.
+IN_A_UNIT = 2.75
+SEGMENTS = 16
 mpmath.mp.prec = 100
 
 
 def inputs(kind: str) -> np.ndarray:
-    """Return every finite input whose result is neither x itself nor flushed to zero."""
+    """Return the inputs of all segments; from 2^-16 down their results are that for 0."""
     codes = np.arange(65536, dtype=np.uint32)
     x = (
         codes.astype(np.uint16).view(np.float16)
@@ -25,31 +25,28 @@ def inputs(kind: str) -> np.ndarray:
         else (codes << 16).view(np.float32)
     )
     x = np.unique(x[np.isfinite(x)].astype(np.float64))
-    return x[(x > (-18 if kind == "float16" else -87.33)) & (x < 12)]
+    size = np.abs(x)
+    return x[(size * IN_A_UNIT < SEGMENTS - 0.5) & ((size >= 2.0**-16) | (x == 0))]
 
 
-def constraints(kind: str, tail_from: int) -> tuple[np.ndarray, ...]:
-    """Return n, r, and the interval for the polynomial at r, with the spacing of float32 there."""
+def constraints(kind: str) -> tuple[np.ndarray, ...]:
+    """Return |x|, and the interval for the polynomial there, with the spacing of float32."""
     x = inputs(kind)
-    linear = np.where(x < REFLECT, 0.0, x)
-    v = np.where(x < REFLECT, x, -x)
-    n = np.rint(v * LOG2E)
-    y = linear + np.log1p(np.exp(v))
+    a, linear = np.abs(x), np.maximum(0, x)
+    above = np.log1p(np.exp(-a))
+    y = linear + above
     spacing = np.exp2(np.floor(np.log2(y)) - (10 if kind == "float16" else 7))
-    if kind == "float16":
-        spacing = np.maximum(spacing, 2.0**-24)
     k = np.rint(y / spacing)
     for i in np.flatnonzero(np.abs(y / spacing - np.floor(y / spacing) - 0.5) < 1e-8):
-        exact = linear[i] + mpmath.log1p(mpmath.exp(mpmath.mpf(float(v[i]))))
+        exact = linear[i] + mpmath.log1p(mpmath.exp(mpmath.mpf(float(-a[i]))))
         k[i] = int(mpmath.nint(exact / mpmath.mpf(float(spacing[i]))))
     # A float32 on the boundary goes to even, so an even result may touch it and an odd one may not.
     single = np.exp2(np.floor(np.log2(y)) - 23)
     even = np.where(k % 2 == 0, 0.5, -0.5) * single
-    low, high = (k - 0.5) * spacing - even - linear, (k + 0.5) * spacing + even - linear
-    # The last entry gives e^v, and the tail turns it into ln(1 + e^v) for a table of 8.
-    last = n <= tail_from
-    low, high = (np.where(last, np.expm1(b), b) * np.exp2(-n) for b in (low, high))
-    return n, v - n * C, low, high, single * np.exp2(-n)
+    # For x > 0 the polynomial is rounded before x is added.
+    rounding = np.where(x > 0, np.exp2(np.floor(np.log2(above)) - 24), 0.0)
+    low, high = (k - 0.5) * spacing - even + rounding, (k + 0.5) * spacing + even - rounding
+    return a, low - linear, high - linear, single
 
 
 def solve(
@@ -58,7 +55,7 @@ def solve(
     """Return the next coefficient after the known ones, and the margin in units of float32 spacing."""
     powers = np.arange(len(known), DEGREE + 1)
     fixed = sum(c * r**i for i, c in enumerate(known)) if known else 0.0
-    scale = 0.35**powers
+    scale = 0.25**powers
     a = r[:, None] ** powers / scale
     matrix = (
         np.vstack([np.hstack([-a, unit[:, None]]), np.hstack([a, unit[:, None]])])
@@ -74,28 +71,20 @@ def solve(
     return result.x[0] / scale[0], result.x[-1]
 
 
-def entry(
-    r: np.ndarray, low: np.ndarray, high: np.ndarray, unit: np.ndarray
-) -> tuple[list[float], float]:
-    """Return the constant's low part, the constant and the coefficients, and the margin left."""
-    free, _ = solve(r, low, high, unit, [])
-    constant = float(np.float32(free))
-    known = [constant + float(np.float32(free - constant))]
-    for _ in range(DEGREE):
-        c, margin = solve(r, low, high, unit, known)
-        known.append(float(np.float32(c)))
-    return [known[0] - constant, constant, *known[1:]], margin
-
-
-def table(size: int) -> np.ndarray:
-    """Return the rows of a table: the constant's low part, the constant, the coefficients."""
-    last = 1 - size
-    data = [constraints(kind, last if size == 8 else -1000) for kind in ("float16", "bfloat16")]
-    n, r, low, high, unit = (np.concatenate(parts) for parts in zip(*data, strict=True))
-    rows = np.zeros((DEGREE + 2, size))
-    for k in range(0, last - 1, -1):
-        here = n <= k if k == last else n == k
-        rows[:, (k - 1) % size], margin = entry(r[here], low[here], high[here], unit[here])
+def table() -> np.ndarray:
+    """Return the rows of the table: the centres, the coefficients from the highest on."""
+    data = [constraints(kind) for kind in ("float16", "bfloat16")]
+    a, low, high, unit = (np.concatenate(parts) for parts in zip(*data, strict=True))
+    segment = np.rint(a * IN_A_UNIT)
+    columns = []
+    for i in range(SEGMENTS):
+        here = segment == i
+        centre = round(max(i, 0.25) / IN_A_UNIT * 128) / 128  # r = |x| - centre is exact
+        known: list[float] = []
+        for _ in range(DEGREE + 1):
+            c, margin = solve(a[here] - centre, low[here], high[here], unit[here], known)
+            known.append(float(np.float32(c)))
         if margin < 0:
-            raise ValueError(f"no coefficients round all inputs of n = {k} correctly")
-    return rows
+            raise ValueError(f"no coefficients round all inputs of segment {i} correctly")
+        columns.append([centre, *known[::-1]])
+    return np.array(columns).T

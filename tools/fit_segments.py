@@ -20,7 +20,7 @@ STRICTER_ABOVE_0 = 0.22
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
-    """Return softplus(x) in double."""
+    """Return the exact values, in double."""
     return np.logaddexp(0.0, x)
 
 
@@ -74,6 +74,8 @@ def table() -> np.ndarray:
     rows = []
     for k in range(SEGMENTS):
         candidates = [row(k, float(v)) for v in (centres(k) if k else [0.0])]
-        judged = [(max(e[0] + STRICTER_ABOVE_0, e[1]), c) for c in candidates for e in [worst(k, c)]]
+        judged = [
+            (max(e[0] + STRICTER_ABOVE_0, e[1]), c) for c in candidates for e in [worst(k, c)]
+        ]
         rows.append(min(judged)[1])
     return np.array(rows).T

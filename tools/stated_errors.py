@@ -1,10 +1,11 @@
-"""Reads the largest errors that `maths.h`, `shifted.h` and `each.h` state above functions."""
+"""Reads the largest errors that the headers of the kernels state above functions."""
 
 import re
 from pathlib import Path
 
 CPU = Path(__file__).parents[1] / "src" / "softplus" / "ops" / "cpu"
-MATHS = "\n".join((CPU / name).read_text() for name in ("maths.h", "shifted.h", "each.h"))
+HEADERS = ("maths.h", "derivatives.h", "shifted.h", "each.h")
+MATHS = "\n".join((CPU / name).read_text() for name in HEADERS)
 TABLE = re.compile(
     r"// Largest error, ULP[^\n]*\n((?://  +\w+ [^\n]*\n)+)"  # its rows
     r"(?:template [^\n]*\n)?INLINE [\w<>]+ (\w+)\("  # and the name of the function

@@ -87,9 +87,12 @@ def test_the_times_are_ratios_and_no_bound_is_shown():
 def test_what_was_compiled_stands_under_its_pass():
     eager = {bench.RELU: 1e-6, bench.TORCH: 6e-6, bench.OURS: 2e-6}
     compiled = {bench.RELU: 1e-6, bench.TORCH: 4e-6, bench.OURS: 1e-6}
-    case = bench.Case(bench.FORWARD, "float32", 64, 1, eager, compiled)
+    case = bench.Case(bench.FORWARD, "float32", 64, 1, eager, compiled, spread=0.02)
     text = words(printed(terminal.show_times, [case], width=100))
-    assert "forward 64 2.0 6.00 2.00 3.00 compiled 1.0 4.00 1.00 4.00" in text
+    assert "forward 64 2.0 6.00 2.00 3.00 2% compiled 1.0 4.00 1.00 4.00" in text
+    text = words(printed(terminal.show_times, [replace(case, busy="x")], width=100))
+    assert "forward 64 machine busy: not measured" in text
+    assert "6.00" not in text
 
 
 def test_the_table_of_softplus_and_relu_fits_a_terminal():

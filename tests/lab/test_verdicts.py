@@ -170,6 +170,14 @@ def test_runs_that_share_no_seed_are_compared_by_welch():
     assert widths[1] > widths[0]
 
 
+def test_a_few_seeds_that_two_lists_share_by_chance_are_no_pairs():
+    arms = [{seed: 1.0 + seed % 3 for seed in range(first, first + 10)} for first in (0, 9)]
+    options = {"test_ratio": None, "margin": None, "higher_is_better": True}
+    scores = dict(zip(("reference", "arm"), arms, strict=True))
+    (verdict,) = verdicts.decide(scores, "reference", **options)
+    assert (verdict.paired, verdict.runs) == (False, (10, 10))
+
+
 def test_pairs_may_be_refused():
     scores = {"reference": [1.0, 2.0, 3.0], "arm": [1.1, 2.1, 3.2]}
     (verdict,) = decide_all(scores, paired=False)

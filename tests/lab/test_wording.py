@@ -77,12 +77,37 @@ def test_an_unknown_size_of_the_test_set_leaves_the_second_question_open():
     assert wording.headline(verdict(3, test_ratio=None)).endswith("on others: unknown")
 
 
+def test_too_is_said_only_of_the_same_answer():
+    found = verdict(3)
+    equivalent = replace(found, these_rows=replace(found.these_rows, winner="equivalent"))
+    _, elsewhere = wording.sentences(equivalent, DIGITS)
+    assert elsewhere.startswith("On other handwritten digits softplus is better, by 3.0 points")
+
+
 def test_a_doubt_takes_the_place_of_figures():
     doubt = replace(verdict(3), doubt="one run has no spread, so at least two are needed")
     here, _ = wording.sentences(replace(doubt, failed=(3, 1)), DIGITS)[:2]
     assert here == (
         "On these 1,797 rows it cannot be told which is better: one run has no spread, so at "
         "least two are needed."
+    )
+
+
+def test_the_evidence_has_both_tests_and_the_level_of_the_interval():
+    assert wording.evidence(verdict(-3)) == (
+        "p on these rows: t test <0.0001; exact sign-flip test 0.0078. Interval of 95%."
+    )
+    base = np.linspace(90, 91, len(NOISE))
+    arms = {"relu": base, "a": base + 0.2 + NOISE, "b": base - 0.2 - NOISE}
+    several = verdicts.decide(
+        {name: dict(enumerate(scores)) for name, scores in arms.items()},
+        "relu",
+        test_ratio=None,
+        margin=None,
+        higher_is_better=True,
+    )
+    assert wording.evidence(several[0]) == (
+        "p on these rows: t test 0.033, 0.065 by Holm; exact sign-flip test 0.062. Interval of 97.5%."
     )
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from calls import CALLS, close, each_call, normal
-from marks import each_dtype, with_kernels
+from marks import each_dtype, with_kernels, with_library
 from modes import SeeOperators
 from references import same_bits
 from softplus import inverse_softplus, logsigmoid, shifted_softplus, softplus, softplus_
@@ -106,7 +106,7 @@ def test_a_negated_view_is_right():
     assert close(x.resolve_neg(), wanted)
 
 
-@with_kernels
+@with_library
 def test_elsewhere_a_plain_call_is_pytorch_s_own():
     x = torch.empty(3, 4, device="meta", requires_grad=True)
     result = softplus(x, 2.0)
@@ -152,7 +152,15 @@ OPERATORS = {
     "forward_at": lambda x: (x, torch.tensor(1.5, dtype=torch.float64), 50.0),
     "forward_at to a threshold": lambda x: (x, torch.tensor(1.5, dtype=torch.float64), 5.0),
     "backward_at": lambda x: (
-        x.detach(),
+        x,
+        x.detach().abs(),
+        torch.tensor(1.5, dtype=torch.float64),
+        50.0,
+        True,
+    ),
+    "double_backward_at": lambda x: (
+        x,
+        x.detach() * 2,
         x.detach().abs(),
         torch.tensor(1.5, dtype=torch.float64),
         50.0,
@@ -161,7 +169,7 @@ OPERATORS = {
 }
 
 
-@with_kernels
+@with_library
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -184,7 +192,7 @@ ORDERS = [
 ]
 
 
-@with_kernels
+@with_library
 @pytest.mark.parametrize("saved", range(len(ORDERS)))
 @pytest.mark.parametrize("grad", range(len(ORDERS)))
 def test_fake_results_have_the_layout_of_real_ones(saved, grad):
@@ -204,7 +212,7 @@ def test_fake_results_have_the_layout_of_real_ones(saved, grad):
         assert [result.stride() for result in results] == [wanted] * 4
 
 
-@with_kernels
+@with_library
 @pytest.mark.parametrize(
     "grad", [torch.ones(4), torch.ones(3, dtype=torch.float64), torch.ones(3, device="meta")]
 )
@@ -217,14 +225,14 @@ def test_a_gradient_that_does_not_fit_is_refused(grad):
             torch.ops.softplus.double_backward(*gradients, saved, 1.0, 50.0, True, False)
 
 
-@with_kernels
+@with_library
 def test_every_registered_operator_is_checked():
     registered = [n for n in torch._C._dispatch_get_all_op_names() if n.startswith("softplus::")]
     names = {name.split("::")[1] for name in registered if not name.endswith("_each")}
     assert names == {name.split()[0] for name in OPERATORS}
 
 
-@with_kernels
+@with_library
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_an_operator_called_by_itself_refuses_other_dtypes(device):
     x, ops = torch.ones(3, dtype=torch.int64, device=device), torch.ops.softplus
@@ -239,7 +247,7 @@ def test_an_operator_called_by_itself_refuses_other_dtypes(device):
             call()
 
 
-@with_kernels
+@with_library
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize("beta", [0.0, 1e-30, 1e30, float("nan"), float("inf")])
 def test_an_operator_called_by_itself_refuses_a_beta_beyond_the_kernels(beta, device):

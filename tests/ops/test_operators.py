@@ -186,10 +186,6 @@ def test_no_derivative_at_infinity_is_nan(name, dtype):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("forward", lambda x: (x, 1.5, 50.0)),
-        ("backward", lambda x: (x * 2, positive(x), 1.5, 50.0, True)),
-        ("double_backward", lambda x: (x.sin(), x * 2, x, 1.5, 5.0, False, True)),
-        ("shifted", lambda x: (x, 1.5, None)),
         ("inverse", lambda x: (positive(x), 1.5)),
         ("forward_at", lambda x: (x, BETA, 50.0)),
         ("backward_at", lambda x: (x * 2, positive(x), BETA, 50.0, True)),

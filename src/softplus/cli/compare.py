@@ -96,6 +96,33 @@ _Address = Annotated[
     typer.Option(help="The Ray cluster's, as host:6379 or auto. [default: one on this machine]"),
 ]
 _Gpus = Annotated[float, typer.Option(help="GPUs a trial, on Ray; a share, as 0.25, is allowed.")]
+_Searched = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        help="Of a training command: a pattern such as 'val_acc=([0-9.]+)', of which the last "
+        "match in its output is the score; or the name of a value that it records.",
+    ),
+]
+_Lower = Annotated[
+    bool | None,
+    typer.Option(
+        "--lower-is-better/--higher-is-better",
+        help="Of a training command. [default: what the metric's name suggests]",
+        show_default=False,
+    ),
+]
+_Ratio = Annotated[
+    float | None,
+    typer.Option(
+        "--test-ratio",
+        help="Of a training command: rows of its test set over rows of its training set; without "
+        "it nothing is said about other rows.",
+    ),
+]
+_Timeout = Annotated[
+    float | None, typer.Option(help="Of a training command: the seconds that a trial may take.")
+]
 _Quick = Annotated[
     bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
 ]
@@ -122,41 +149,63 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     engine: _Engine = "local",
     address: _Address = None,
     gpus: _Gpus = 0.0,
+    metric: _Searched = None,
+    lower: _Lower = None,
+    test_ratio: _Ratio = None,
+    timeout: _Timeout = None,
     out: _Out = Path("softplus-report"),
     quick: _Quick = False,
 ) -> None:
     """Train a task with each activation, measure everything, and say which serves it better.
 
+    A training script, unchanged, is a task too: its command follows after --, as in
+    softplus compare --metric 'val_acc=([0-9.]+)' -- python train.py --epochs 3
     The same command again runs only what is missing.
     """
     from rich.console import Console
 
-    from softplus.lab import engines, files, machine, problems, settings, terminal
-    from softplus.lab.errors import UsageError
+    from softplus.lab import engines, files, machine, settings, terminal
+    from softplus.lab.problems.script import script
 
+    of_command = {
+        "--metric": metric,
+        "--lower-is-better": lower,
+        "--test-ratio": test_ratio,
+        "--timeout": timeout,
+    }
+    of_task = {
+        "a task": task,
+        "--init": None if init == "default" else init,
+        "--target": target,
+        "--group": group,
+        "--time": time,
+        "--kind": kind,
+        "--categorical": categorical,
+        "--ignore": ignored,
+        "--depth": depth,
+        "--width": width,
+        "--epochs": 5 if quick and epochs is None and COMMAND not in ctx.meta else epochs,
+    }
     if COMMAND in ctx.meta:
-        raise UsageError("a training command after -- cannot be compared yet")
-    if task is None:
-        raise UsageError(
-            "compare needs a task: digits, diabetes, sdf, a table, a Python file that defines "
-            "model() and data(), or -- and a training command"
+        _refuse(of_task, "cannot be given with a training command after --")
+        threads = max(1, machine.cores() // max(1, jobs or 1))
+        problem = script(
+            ctx.meta[COMMAND],
+            metric=metric,
+            out=out,
+            lower_is_better=lower,
+            test_ratio=test_ratio,
+            timeout=timeout,
+            threads=threads,
         )
-    problem = problems.load(
-        task,
-        target=target,
-        group=group,
-        time=time,
-        kind=kind,
-        categorical=_names(categorical),
-        ignored=_names(ignored),
-        depth=depth,
-        width=width,
-        epochs=5 if quick and epochs is None else epochs,
-    )
+    else:
+        _refuse(of_command, "is for a training command after --")
+        problem = _task(of_task)
     asked = settings.settings(
         problem, names, inits=init, seeds=seeds, rates=rates, margin=margin, quick=quick
     )
-    jobs = machine.cores() if jobs is None else jobs
+    if jobs is None:
+        jobs = 1 if problem.alone else machine.cores()
     chosen = engines.choose(engine, jobs=jobs, address=address, gpus=gpus)
     files.prepare_folder("--out", out)
     console = Console()
@@ -166,6 +215,38 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     terminal.show_study(study.results, console)
     for path in paths:
         terminal.say(f"wrote {path}", console)
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    """Raise UsageError for an option that was given and has no meaning here."""
+    from softplus.lab.errors import UsageError
+
+    for option, value in options.items():
+        if value is not None:
+            raise UsageError(f"{option} {why}, got {value}")
+
+
+def _task(options: dict[str, Any]) -> Any:
+    from softplus.lab import problems
+    from softplus.lab.errors import UsageError
+
+    if options["a task"] is None:
+        raise UsageError(
+            "compare needs a task: digits, diabetes, sdf, a table, a Python file that defines "
+            "model() and data(), or -- and a training command"
+        )
+    return problems.load(
+        options["a task"],
+        target=options["--target"],
+        group=options["--group"],
+        time=options["--time"],
+        kind=options["--kind"],
+        categorical=_names(options["--categorical"]),
+        ignored=_names(options["--ignore"]),
+        depth=options["--depth"],
+        width=options["--width"],
+        epochs=options["--epochs"],
+    )
 
 
 def _names(spelling: str | None) -> list[str]:

@@ -15,6 +15,7 @@ _FACE = {
     "compare": "softplus.lab.study",
     "judge": "softplus.lab.judging",
     "record": "softplus.lab.recording",
+    "script": "softplus.lab.problems.script",
 }
 __all__ = list(_FACE)
 

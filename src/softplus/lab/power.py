@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -56,7 +56,7 @@ def seeds_needed(
     return high
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _errors_found(freedom: float, level: float) -> float:
     """Return the difference that is found, in standard errors as one study estimates them.
 
@@ -67,7 +67,7 @@ def _errors_found(freedom: float, level: float) -> float:
     return _solve(lambda shift: stats.norm.cdf(shift * estimates[:, None] - needed))
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _errors_equivalent(freedom: float, level: float) -> float:
     """Return the margin, in true standard errors, in which a difference of 0 is shown to lie."""
     needed = _critical(freedom, level) * _estimates(freedom)

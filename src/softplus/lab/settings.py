@@ -30,6 +30,11 @@ class Settings:
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= _FIRST_TUNING_SEED:
             raise UsageError(f"--seeds must be from 1 to {_FIRST_TUNING_SEED:,}, got {self.seeds}")
+        if self.learning_rates and not self.problem.learning_rates:
+            raise UsageError(
+                f"--lr has no effect: {self.problem.name} trains at its own learning rate (in a "
+                "training command, write {lr} where the rate goes: -- python train.py --lr {lr})"
+            )
         if not all(0 < rate < float("inf") for rate in self.learning_rates):
             raise UsageError(f"--lr must list positive numbers, got {self.learning_rates}")
         if self.margin is not None and not 0 < self.margin < float("inf"):

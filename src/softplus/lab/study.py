@@ -25,8 +25,9 @@ from softplus.lab import (
     wording,
 )
 from softplus.lab.engines import Engine
-from softplus.lab.problems import frames
+from softplus.lab.problems import Problem, frames
 from softplus.lab.problems.rehearsal import rehearse
+from softplus.lab.problems.script import Script
 from softplus.lab.results import Arm, Results
 from softplus.lab.settings import Settings, settings
 from softplus.lab.store import Store
@@ -153,7 +154,8 @@ def compare(
 
     Args:
         task: What the command line takes: "digits", "diabetes", "sdf", the path of a table or of a
-            task file. Or a data frame (of polars or pandas), or a mapping of columns.
+            task file. Or a data frame (of polars or pandas), or a mapping of columns. Or a
+            training command, as `softplus.lab.script` returns it.
         activations: The arms, comma-separated or a list, as on the command line; None: the task's.
         target: Of a table, the column to predict; `group`, `time`, `kind`, `categorical` and
             `ignored` are the command line's.
@@ -171,7 +173,7 @@ def compare(
         learning_rates: What each arm chooses from; a single one is taken as it is.
         margin: The largest difference in the test metric that does not matter.
         quick: A smoke test, too short for a verdict to rest on.
-        jobs: Processes; None: one a core.
+        jobs: Processes; None: one a core, of a training command one.
         engine: Where trials run instead, see `softplus.lab.engines.choose`.
         out: A folder for the report and the finished trials, from which the same call goes on.
             None: nothing is kept.
@@ -182,7 +184,7 @@ def compare(
     """
     with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
         files.prepare_folder("out", Path(folder))
-        problem = problems.load(
+        problem = _placed(task, Path(folder)) or problems.load(
             frames.kept(task, Path(folder)),
             target=target,
             group=group,
@@ -204,7 +206,8 @@ def compare(
             quick=quick,
         )
         rehearse(problem, asked.activations)
-        local = engine or engines.choose("local", jobs=machine.cores() if jobs is None else jobs)
+        by_itself = 1 if problem.alone else machine.cores()
+        local = engine or engines.choose("local", jobs=by_itself if jobs is None else jobs)
         with terminal.progress() as bar:
             trials = bar.add_task("", total=asked.trials, visible=show_progress)
 
@@ -215,6 +218,13 @@ def compare(
         if out is not None:
             study.save(folder)
         return study
+
+
+def _placed(task: Any, folder: Path) -> Problem | None:
+    """Return a problem that is one already, None of any other task."""
+    if isinstance(task, Script):
+        return replace(task, logs=folder.absolute() / "logs")
+    return task if isinstance(task, Problem) else None
 
 
 def run(

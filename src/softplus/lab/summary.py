@@ -97,18 +97,14 @@ def _test(answer: Answer) -> list[str]:
         answer.winner,
         wording.difference(answer.interval),
         f"{100 * answer.level:.3g}%",
-        _p(answer.p),
-        _p(answer.p_holm),
-        "not asked" if same is None else _p(same),
+        wording.p_value(answer.p),
+        wording.p_value(answer.p_holm),
+        "not asked" if same is None else wording.p_value(same),
     ]
-
-
-def _p(p: float) -> str:
-    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def _extras(verdict: Verdict, answer: Answer) -> list[str]:
     # A permutation of the seeds knows nothing of other rows.
-    flip = _p(verdict.p_sign_flip) if answer is verdict.these_rows else ""
+    flip = wording.p_value(verdict.p_sign_flip) if answer is verdict.these_rows else ""
     found = answer.smallest_difference
     return [flip, "" if math.isnan(found) else wording.amount(found)]

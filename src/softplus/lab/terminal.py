@@ -95,6 +95,7 @@ def _show_answers(verdicts: Sequence[Verdict], subject: wording.Subject, console
         console.print(f"\n[bold]{escape(heading)}[/]", highlight=False)
         for sentence in wording.sentences(verdict, subject):
             console.print(Padding(Text(sentence), (0, 0, 0, 2)))
+        console.print(Padding(Text(wording.evidence(verdict), style="dim"), (0, 0, 0, 2)))
     console.print()
 
 

@@ -142,8 +142,8 @@ def decide(
         margin: The largest difference that does not matter in practice, in the metric's unit;
             None: equivalence is not asked.
         higher_is_better: Whether a larger metric is the better one.
-        paired: Compare runs of the same key. Where arm and reference share no key, or this is
-            False, all runs of one are compared with all runs of the other.
+        paired: Compare runs of the same key. Where arm and reference share less than half of their
+            keys, or this is False, all runs of one are compared with all runs of the other.
     """
     samples = {
         name: _sample(scores[name], scores[reference], paired=paired)
@@ -176,8 +176,10 @@ def _sample(arm: Scores, reference: Scores, *, paired: bool) -> _Sample:
         {key: value for key, value in scores.items() if np.isfinite(value)}
         for scores in (arm, reference)
     ]
-    # Whether runs are pairs does not depend on which of them failed.
-    if paired and arm.keys() & reference.keys():
+    # Whether runs are pairs does not depend on which of them failed. A few keys that two lists of
+    # runs share by chance would leave too little.
+    shared = len(arm.keys() & reference.keys())
+    if paired and shared and 2 * shared >= min(len(arm), len(reference)):
         common = [key for key in finite[0] if key in finite[1]]
         values = [np.array([scores[key] for key in common]) for scores in finite]
         return _Sample(values[0], values[1], paired=True)

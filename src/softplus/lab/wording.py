@@ -44,6 +44,21 @@ def sentences(verdict: Verdict, subject: Subject) -> list[str]:
     return found
 
 
+def evidence(verdict: Verdict) -> str:
+    """Return the p-values on these rows, and the level of the interval that decides."""
+    answer = verdict.these_rows
+    holm = "" if answer.p == answer.p_holm else f", {p_value(answer.p_holm)} by Holm"
+    return (
+        f"p on these rows: t test {p_value(answer.p)}{holm}; exact sign-flip test "
+        f"{p_value(verdict.p_sign_flip)}. Interval of {100 * answer.level:.3g}%."
+    )
+
+
+def p_value(p: float) -> str:
+    """Return a p-value to read: below 0.0001 its digits say nothing."""
+    return "<0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
 def difference(interval: Interval, unit: str = "") -> str:
     """Return a difference with its sign and its interval.
 
@@ -115,12 +130,13 @@ def _elsewhere(verdict: Verdict, subject: Subject) -> str:
         return f"{unknown}: the size of the test set over that of the training set is not known."
     if verdict.doubt:
         return f"{unknown}."
+    too = " too" if answer.winner == verdict.these_rows.winner else ""
     if answer.winner == "equivalent":
         interval = difference(answer.interval, subject.unit)
-        return f"On other {subject.things} they are equivalent too: {interval}."
+        return f"On other {subject.things} they are equivalent{too}: {interval}."
     if answer.winner != "cannot tell":
         gain = _gain(verdict, answer, subject)
-        return f"On other {subject.things} {answer.winner} is better too, by {gain}."
+        return f"On other {subject.things} {answer.winner} is better{too}, by {gain}."
     return (
         f"{unknown}: there the difference is {difference(answer.interval, subject.unit)}, and "
         f"{_runs(verdict)} find one of {amount(answer.smallest_difference, subject.unit)} or "

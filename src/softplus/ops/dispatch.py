@@ -9,9 +9,10 @@ from torch.compiler import is_dynamo_compiling, is_exporting
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.nn import Parameter
 
-from softplus.ops import cpu, definition, entry, sharding, standard, triton
+from softplus.ops import cpu, definition, entry, gradients, sharding, standard, triton
 from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.entry import is_ordinary_beta
+from softplus.ops.operators import broadcast
 from softplus.ops.plain import is_ordinary, under_autocast, under_transform
 
 # PyTorch's own wrappers of tensors for which the operators have rules, and those for which any
@@ -69,9 +70,13 @@ def _each(input: Tensor, beta: Tensor, threshold: float, *, shifted: bool) -> Te
         result = torch.ops.softplus.forward_each(x, b, threshold, shifted)
         return result
     x = _under_autocast(input)
-    if _runs_operators(x) and type(x) is type(beta) and x.device == beta.device:
-        x, b = entry.broadcast(x, beta)
-        result = torch.ops.softplus.forward_each(x, b, threshold, shifted)
+    alike = type(x) is type(beta) or (is_ordinary(x) and is_ordinary(beta))
+    if _runs_operators(x) and alike and x.device == beta.device:
+        operator = torch.ops.softplus.forward_each
+        if _is_followed(x):
+            result = gradients.each(operator, x, beta, threshold, shifted)
+        else:
+            result = operator(*broadcast(x, beta), threshold, shifted)
         return result
     if _is_followed(x) and _is_followed(beta):
         return standard.softplus_each(x, beta, threshold, shifted)

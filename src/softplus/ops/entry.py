@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 from torch.compiler import is_exporting
 from torch.overrides import has_torch_function_unary
 
@@ -26,6 +27,7 @@ from softplus.ops.plain import (
     records,
     under_autocast,
 )
+from softplus.ops.triton import recorded
 
 # Without a public name: PyTorch's softplus with its `out`, and whether torch.jit.trace runs.
 _of_pytorch: Callable[..., Tensor] = torch._C._nn.softplus  # noqa: SLF001
@@ -64,12 +66,16 @@ def _softplus(
     elif not (is_eager() and is_dense(input)) or under_autocast(input):
         result = None
     else:
-        forward = calls.plain_forward if input.is_cpu else triton.implementations()["forward"]
-        if records(input):
-            result = gradients.recorded("forward", forward, input, beta, threshold)
-        else:
-            result = forward(input, beta, threshold)
+        result = _by_kernel(input, beta, threshold)
     return result
+
+
+def _by_kernel(input: Tensor, beta: float, threshold: float) -> Tensor:
+    if not input.is_cpu:
+        return recorded.softplus(input, beta, threshold)
+    if records(input):
+        return gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
+    return calls.plain_forward(input, beta, threshold)
 
 
 def served(input: Tensor) -> bool:
@@ -105,22 +111,24 @@ def _softplus_into(  # noqa: PLR0911 -- each kind of call leaves as soon as it i
 ) -> Tensor | None:
     """Write softplus over the input, or into `out`, where autograd records nothing."""
     target = input if out is None else out
-    if (inplace and out is not None) or not (is_eager() and is_dense(input) and is_dense(target)):
+    if (inplace and out is not None) or not (is_eager() and is_dense(input)):
         return None
     if inplace and records(input):
         return _overwritten(input, beta, threshold)
-    if records(input, target) or target.dtype != input.dtype or target.device != input.device:
+    alike = target is input or (
+        is_dense(target) and target.dtype == input.dtype and target.device == input.device
+    )
+    if not alike or records(input, target):
         return None
     if target.is_inference() and not torch.is_inference_mode_enabled():
         return None
     if not served(input):
         return _of_pytorch(input, beta, exact(threshold), out=target)
-    fits = target.shape == input.shape and input.is_contiguous() and target.is_contiguous()
-    if not fits or (target is not input and _share_memory(target, input)):
+    if not input.is_contiguous() or (target is not input and not _apart(target, input)):
         return None
     into = calls.forward_into if input.is_cpu else triton.forward_into
     into(target, input, beta, threshold)
-    torch.autograd.graph.increment_version(target)
+    increment_version(target)
     return target
 
 
@@ -133,12 +141,13 @@ def _overwritten(input: Tensor, beta: float, threshold: float) -> Tensor | None:
         return None
     if under_autocast(input) or not gradients.output_determines_gradient(input, threshold):
         return None
-    result: Tensor = gradients.Overwrite.apply(input, beta, threshold)  # type: ignore[no-untyped-call]
-    return result
+    return recorded.overwrite(input, beta, threshold)
 
 
-def _share_memory(one: Tensor, other: Tensor) -> bool:
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def _apart(target: Tensor, input: Tensor) -> bool:
+    """Whether a result can be written into memory that shares none with a contiguous input."""
+    fits = target.shape == input.shape and target.is_contiguous()
+    return fits and target.untyped_storage().data_ptr() != input.untyped_storage().data_ptr()
 
 
 def each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor | None:
@@ -150,20 +159,11 @@ def each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor
     try:
         if not served(input) or input.device != beta.device:
             return standard.softplus_each(input, beta, threshold, shifted)
-        x, b = broadcast(input, beta)
+        on_cpu = input.is_cpu
+        forward = calls.plain_forward_each if on_cpu else triton.implementations()["forward_each"]
+        return gradients.each(forward, input, beta, threshold, shifted)
     except RuntimeError:  # the checks say what to do about a shape
         return None
-    return gradients.plain("forward_each", x, b, threshold, shifted)
-
-
-def broadcast(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return input and beta as the operators with a beta for each element take them."""
-    b = beta.to(torch.float64)
-    try:
-        return input, b.expand_as(input)  # of the same: broadcast_tensors takes 4 microseconds
-    except RuntimeError:
-        x, b = torch.broadcast_tensors(input, b)  # type: ignore[no-untyped-call]
-        return x, b
 
 
 def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:

@@ -30,7 +30,7 @@ def output_determines_gradient(input: Tensor, threshold: float) -> bool:
     return EXACT_THRESHOLD <= threshold < math.inf and input.dtype != torch.float16
 
 
-def _run(name: str, *arguments: Any) -> Any:
+def run_operator(name: str, *arguments: Any) -> Any:
     """Return an operator's result: by its kernel in a plain call without grad, else by itself."""
     if is_eager() and not torch.is_grad_enabled():
         tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
@@ -40,19 +40,20 @@ def _run(name: str, *arguments: Any) -> Any:
     return getattr(torch.ops.softplus, name)(*arguments)
 
 
-def _backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
-    """Return what `_run` does for "backward", in half the time on 64 elements."""
+def run_backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
+    """Return what `run_operator` does for "backward", in half the time on 64 elements."""
     plain = is_eager() and not torch.is_grad_enabled() and is_dense(grad) and is_dense(saved)
     alike = grad.shape == saved.shape and grad.dtype == saved.dtype
     if plain and alike and grad.is_cpu and saved.is_cpu:
         return calls.plain_backward(grad, saved, *options)
     on_gpu = plain and grad.is_cuda and saved.is_cuda
-    backward = triton.implementations()["backward"] if on_gpu else torch.ops.softplus.backward
-    result: Tensor = backward(grad, saved, *options)
+    operator = triton.implementations()["backward"] if on_gpu else torch.ops.softplus.backward
+    result: Tensor = operator(grad, saved, *options)
     return result
 
 
-def _saved(ctx: Any) -> tuple[Tensor, ...]:
+def saved_by(ctx: Any) -> tuple[Tensor, ...]:
+    """Return what a node saved; of a result changed since, say what it was."""
     try:
         saved: tuple[Tensor, ...] = ctx.saved_tensors
     except RuntimeError as error:
@@ -83,24 +84,7 @@ class Forward(Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 4
-        return None, _backward(grad, *_saved(ctx), *ctx.options), None, None
-
-
-class Overwrite(Function):
-    """Softplus with a number as beta over the memory of its input, by a GPU kernel."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, beta: float, threshold: float) -> Tensor:
-        ctx.mark_dirty(input)
-        output = triton.forward_into(input, input, beta, threshold)
-        ctx.save_for_backward(output)
-        ctx.options = beta, threshold, True
-        ctx.set_materialize_grads(False)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
-        return Forward.backward(ctx, grad)[1:]
+        return None, run_backward(grad, *saved_by(ctx), *ctx.options), None, None
 
 
 class Backward(Function):
@@ -124,7 +108,7 @@ class Backward(Function):
     def backward(ctx: Any, grad_grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad_grad is None:
             return (None,) * 6
-        to_grad, to_saved = _run(
+        to_grad, to_saved = run_operator(
             "double_backward", grad_grad, *ctx.saved_tensors, *ctx.options, False
         )
         return None, to_grad, to_saved, None, None, None
@@ -148,7 +132,7 @@ class ForwardAt(Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 4
-        gradient = torch.ops.softplus.backward_at(grad, *_saved(ctx), *ctx.options)
+        gradient = torch.ops.softplus.backward_at(grad, *saved_by(ctx), *ctx.options)
         return None, gradient, None, None
 
 
@@ -225,7 +209,35 @@ class ForwardEach(Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 5
-        return None, *_run("backward_each", grad, *ctx.saved_tensors, *ctx.options), None, None
+        return (
+            None,
+            *run_operator("backward_each", grad, *ctx.saved_tensors, *ctx.options),
+            None,
+            None,
+        )
+
+
+class ForwardBroadcast(Function):
+    """Softplus with a beta that broadcasts, the sums over what was expanded in one node."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Compute, input: Tensor, beta: Tensor, *options: Any) -> Tensor:
+        ctx.save_for_backward(input, beta)
+        ctx.options = options
+        ctx.set_materialize_grads(False)
+        result: Tensor = compute(*operators.broadcast(input, beta), *options)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 5
+        x, beta = ctx.saved_tensors
+        each_beta = operators.broadcast(x, beta)
+        to_input, to_beta = _run("backward_each", grad, *each_beta, *ctx.options)
+        if ctx.needs_input_grad[2]:
+            to_beta = to_beta.sum_to_size(beta.shape).to(beta.dtype)
+        return None, to_input.sum_to_size(x.shape), to_beta, None, None
 
 
 class BackwardEach(Function):
@@ -242,7 +254,7 @@ class BackwardEach(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = _run("double_backward_each", *grads, *ctx.saved_tensors, *ctx.options)
+        gradients = run_operator("double_backward_each", *grads, *ctx.saved_tensors, *ctx.options)
         return None, *gradients, None, None
 
 
@@ -259,11 +271,24 @@ _FUNCTIONS: dict[str, type[Function]] = {
 
 
 def recorded(name: str, compute: Compute, *arguments: Any) -> Tensor:
-    """Return what `compute` gives for the operator of this name, recorded by autograd.
+    """Return what `compute` gives for the operator of this name, recorded by autograd."""
+    return _apply(_FUNCTIONS[name], compute, *arguments)
 
-    By the `apply` below that of Function, which looks for functorch first, and takes twice as long.
+
+def _apply(function: type[Function], *arguments: Any) -> Tensor:
+    """Apply by what is below Function's own `apply`, which looks for functorch first.
+
+    That takes twice as long.
     """
-    result: Tensor = super(Function, _FUNCTIONS[name]).apply(compute, *arguments)  # type: ignore[misc]
+    result: Tensor = super(Function, function).apply(*arguments)  # type: ignore[misc]
+    return result
+
+
+def each(compute: Compute, input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
+    """Return softplus with a beta that broadcasts, by `compute` for a beta for each element."""
+    if torch.is_grad_enabled() and (input.requires_grad or beta.requires_grad):
+        return _apply(ForwardBroadcast, compute, input, beta, threshold, shifted)
+    result: Tensor = compute(*operators.broadcast(input, beta), threshold, shifted)
     return result
 
 

@@ -128,6 +128,16 @@ for _name, _fake in FAKES.items():
     register_fake(f"softplus::{_name}", inductor.with_rules(_fake), lib=library)
 
 
+def broadcast(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return input and beta as the operators with a beta for each element take them."""
+    b = beta.to(torch.float64)
+    try:
+        return input, b.expand_as(input)  # of the same: broadcast_tensors takes 4 microseconds
+    except RuntimeError:
+        x, b = torch.broadcast_tensors(input, b)  # type: ignore[no-untyped-call]
+        return x, b
+
+
 # A beta read at run time
 
 

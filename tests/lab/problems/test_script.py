@@ -26,7 +26,9 @@ def train(tmp_path, monkeypatch):
 
     def load(source, *words, metric="acc=([0-9.]+)", torch=True, **options):
         Path("train.py").write_text("import torch\n" * torch + source)
-        return script.load(["train.py", *words], metric=metric, out=tmp_path / "report", **options)
+        return script.script(
+            ["train.py", *words], metric=metric, out=tmp_path / "report", **options
+        )
 
     return load
 
@@ -164,7 +166,6 @@ def test_nothing_replaced_is_refused(train):
     ("words", "options", "message"),
     [
         ([], {"metric": "acc=([0-9"}, "--metric is no regular expression"),
-        ([], {"rates_given": True}, "--lr needs {lr} in the command"),
         ([], {"timeout": 0}, "--timeout must be a positive number"),
     ],
 )
@@ -239,13 +240,15 @@ def test_a_change_of_code_command_or_metric_is_another_problem(train, tmp_path):
     (tmp_path / "model.py").write_text("depth = 3")
     with_model = train("print('acc=1')").identity
     assert with_model != first
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "left.py").write_text("no part of it")
+    for folder in ("report", ".hidden", "environment"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "left.py").write_text("no part of it")
+    (tmp_path / "environment" / "pyvenv.cfg").write_text("")
     assert train("print('acc=1')").identity == with_model
     (tmp_path / "data.csv").write_text("1")
-    with_data = train("print('acc=1')", "--data=data.csv").identity
+    with_data = train("print('acc=1')", "--data=data.csv", "long" * 2000).identity
     (tmp_path / "data.csv").write_text("2")
-    assert train("print('acc=1')", "--data=data.csv").identity != with_data
+    assert train("print('acc=1')", "--data=data.csv", "long" * 2000).identity != with_data
 
 
 def test_arms_that_show_whether_anything_is_replaced_come_first(train):
@@ -274,8 +277,8 @@ def test_the_script_ends_with_a_lab_that_is_interrupted(train, monkeypatch):
 def test_an_unchanged_script_with_the_real_torch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text(
-        "import sys, torch\nfrom softplus.lab.recording import record\n"
+        "import sys, torch\nfrom softplus.lab import record\n"
         "record(float(torch.nn.functional.relu(torch.zeros(()))))\n"
     )
-    problem = script.load([sys.executable, "train.py"], metric=None, out=tmp_path / "report")
+    problem = script.script([sys.executable, "train.py"], metric=None, out=tmp_path / "report")
     assert round(run(problem, Trial("softplus", None, 0, measured=True)).test, 4) == 0.6931

@@ -3,19 +3,23 @@
 import itertools
 import json
 import math
+import tempfile
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import pytest
 
 import synthetic_studies as studies
 from softplus.lab import report, summary, wording
+from softplus.lab.statistics import Interval
 from softplus.lab.trials import Outcome
 
-HOSTILE = "<img src=x onerror=alert(1)> | `code` </script> *a* \"'"
+HOSTILE = "<img src=x onerror=alert(1)> | `code` </script> *a* [b](c) \"'"
 
 
 class Page(HTMLParser):
@@ -90,25 +94,38 @@ def without_margin_and_target(results):
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-@every_kind
-def test_the_report_is_three_files_and_the_page_needs_nothing_else(kind, tmp_path):
+@cache
+def made(kind):
+    """Return the results of a kind and the texts of its files, by their names."""
     results = KINDS[kind]()
-    paths = report.write(results, tmp_path)
-    names = ["report.html", "report.md", "results.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
-    assert [path.name for path in paths] == names
-    page = Page(paths[0].read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        paths = report.write(results, Path(folder))
+        names = ["report.html", "report.md", "results.json"]
+        assert [path.name for path in paths] == names
+        assert sorted(path.name for path in Path(folder).iterdir()) == names
+        return results, {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+
+def page_of(kind):
+    """Return the page of a kind."""
+    return Page(made(kind)[1]["report.html"])
+
+
+@every_kind
+def test_the_page_needs_nothing_else(kind):
+    text = made(kind)[1]["report.html"]
+    page = Page(text)
     for _, attributes in page.tags:
         assert not attributes.keys() & {"src", "href"}
     for outside in ("url(", "@import", "http://", "https://"):
-        assert outside not in paths[0].read_text()
+        assert outside not in text
     assert {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object"} == set()
     assert [tag for tag, _ in page.tags].count("script") == 1
 
 
 @every_kind
 def test_every_picture_has_a_text_and_no_id_is_there_twice(kind):
-    page = Page(report.page(KINDS[kind]()))
+    page = page_of(kind)
     ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
     assert max(ids.values()) == 1
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
@@ -121,7 +138,7 @@ def test_every_picture_has_a_text_and_no_id_is_there_twice(kind):
 
 @every_kind
 def test_headings_go_down_a_step_at_a_time(kind):
-    headings = Page(report.page(KINDS[kind]())).headings
+    headings = page_of(kind).headings
     assert headings.count(1) == 1
     assert headings[0] == 1
     assert all(b - a <= 1 for a, b in itertools.pairwise(headings))
@@ -129,16 +146,15 @@ def test_headings_go_down_a_step_at_a_time(kind):
 
 @every_kind
 def test_no_place_in_a_picture_is_a_nan(kind):
-    page = report.page(KINDS[kind]())
+    page = made(kind)[1]["report.html"]
     for nothing in ("nan%", "inf%", "nan,", ",nan", "None"):
         assert nothing not in page
 
 
 @every_kind
-def test_both_answers_stand_on_the_page_and_in_the_markdown(kind, tmp_path):
-    results = KINDS[kind]()
-    page, text, _ = (path.read_text() for path in report.write(results, tmp_path))
-    shown = Page(page).text
+def test_both_answers_stand_on_the_page_and_in_the_markdown(kind):
+    results, texts = made(kind)
+    shown, text = page_of(kind).text, texts["report.md"]
     for verdict in results.verdicts:
         sentences = " ".join(wording.sentences(verdict, summary.subject(results)))
         assert " ".join(sentences.split()) in shown
@@ -147,8 +163,8 @@ def test_both_answers_stand_on_the_page_and_in_the_markdown(kind, tmp_path):
 
 
 @every_kind
-def test_each_line_of_a_markdown_table_has_the_cells_of_its_heading(kind, tmp_path):
-    text = report.write(KINDS[kind](), tmp_path)[1].read_text()
+def test_each_line_of_a_markdown_table_has_the_cells_of_its_heading(kind):
+    text = made(kind)[1]["report.md"]
     tables = [table for table in text.split("\n\n") if table.lstrip().startswith("|")]
     assert len(tables) >= 4
     for table in tables:
@@ -157,11 +173,11 @@ def test_each_line_of_a_markdown_table_has_the_cells_of_its_heading(kind, tmp_pa
 
 
 @every_kind
-def test_results_json_is_what_its_schema_says(kind, tmp_path):
+def test_results_json_is_what_its_schema_says(kind):
     text = resources.files("softplus.lab.report").joinpath("results.schema.json").read_text()
     validator = jsonschema.Draft202012Validator(json.loads(text))
     validator.check_schema(validator.schema)
-    document = json.loads(report.write(KINDS[kind](), tmp_path)[2].read_text())
+    document = json.loads(made(kind)[1]["results.json"])
     validator.validate(document)
     # The schema would see a name that it does not document, or one that is missing.
     with pytest.raises(jsonschema.ValidationError):
@@ -170,17 +186,18 @@ def test_results_json_is_what_its_schema_says(kind, tmp_path):
         validator.validate({name: document[name] for name in document if name != "verdicts"})
 
 
-def test_names_from_the_users_data_are_escaped(tmp_path):
-    page, text, _ = (p.read_text() for p in report.write(hostile(studies.results()), tmp_path))
+def test_names_from_the_users_data_are_escaped():
+    page, text, _ = made("hostile")[1].values()
     assert "<img" not in page
     assert page.count("</script>") == 1
     assert HOSTILE in Page(page).text
     # In a cell of a Markdown table a bar would begin another one, and HTML would be HTML.
     assert "\\<img src=x onerror=alert(1)> \\| \\`code\\`" in text
+    assert "[b](c)" not in text.replace(f"    {HOSTILE}", "")  # code
 
 
 def test_a_table_of_a_script_has_what_there_is_and_no_more():
-    shown = Page(report.page(KINDS["a script"]())).text
+    shown = page_of("a script").text
     assert "Each arm ran at the problem's own learning rate" in shown
     assert "Time of a run" in shown
     for absent in ("Dead units", "Units, layer by layer", "validation accuracy (%)", "Drift"):
@@ -188,21 +205,32 @@ def test_a_table_of_a_script_has_what_there_is_and_no_more():
 
 
 def test_what_failed_is_counted_and_named():
-    results = KINDS["all failed"]()
-    shown = Page(report.page(results)).text
+    shown = page_of("all failed").text
     assert "softplus: 10 of 10 runs failed (out of memory)" in shown
     assert "it cannot be told which is better: no run of both finished." in shown
     assert shown.count("failed") > 10  # every seed's cell
 
 
+def test_a_busy_machine_has_no_picture_of_the_cost_and_says_why():
+    results = studies.results("relu,softplus")
+    none = Interval(math.nan, math.nan, math.nan)
+    arms = tuple(
+        replace(arm, cost=replace(arm.cost, milliseconds=none, ratio=none, busy="machine busy"))
+        for arm in results.arms
+    )
+    shown = Page(report.page(replace(results, arms=arms))).text
+    assert "Steps were not timed: machine busy." in shown
+    assert "The time of a training step" not in shown
+
+
 def test_a_smaller_budget_is_in_the_report():
-    shown = Page(report.page(studies.results())).text
+    shown = page_of("usual").text
     assert "what a smaller budget would have chosen" in shown
     assert "of 1: 0.003 (95), of 3: 0.003 (95)" in shown
 
 
-def test_machine_versions_and_command_are_in_the_report(tmp_path):
-    page, text, data = (p.read_text() for p in report.write(studies.results(), tmp_path))
+def test_machine_versions_and_command_are_in_the_report():
+    page, text, data = made("usual")[1].values()
     for told in ("cpu: a processor", "load: 0.12", "torch: 2", "softplus compare digits"):
         assert told in Page(page).text
         assert told in text
@@ -210,7 +238,7 @@ def test_machine_versions_and_command_are_in_the_report(tmp_path):
 
 
 def test_layers_have_their_own_shares():
-    shown = Page(report.page(studies.results())).text
+    shown = page_of("usual").text
     for share in ("dead 3.0%", "dead 6.0%", "sparsity 48."):
         assert share in shown
     assert not math.isnan(studies.results().arms[0].measures[0].layers[2].dead)

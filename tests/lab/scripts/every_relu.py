@@ -147,4 +147,4 @@ if __name__ == "__main__":
     for name, difference in (COMPILED if sys.argv[1:] == ["compiled"] else WAYS).items():
         largest = difference().abs().max().item()
         if not largest < 1e-5:
-            print(f"{name}: {largest}")  # noqa: T201  # the test reads it
+            print(f"{name}: {largest}")

@@ -200,3 +200,22 @@ def test_a_trial_needs_torch_and_this_package_alone(run):
     )
     assert "softplus" in swapped - bare
     assert swapped - bare <= {"softplus", *sys.stdlib_module_names}
+
+
+def test_a_pytorch_that_gives_no_kernels_is_swapped_too(tmp_path):
+    """As before 2.10: fused operators are then not counted."""
+    source = (
+        "import sys, torch; del torch.library.get_kernel\n"
+        "from softplus.lab.scripts import swap; swap.install('softplus', sys.argv[1])\n"
+        "x = torch.tensor([-1.0, 2.0])\n"
+        "quantized = torch.quantize_per_tensor(x, 0.1, 128, torch.quint8)\n"
+        "integers = torch.tensor([-1, 2])\n"
+        "print(torch.relu(x).sum().item() > 2.4, torch.relu(integers).tolist())\n"
+        "print(torch.relu(quantized).dequantize().tolist(), integers.relu_().tolist())\n"
+        "print(torch.relu(x.to_mkldnn()).to_dense().tolist())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", source, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "True [0, 2]\n[0.0, 2.0] [0, 2]\n[0.0, 2.0]\n"
+    assert account.read(tmp_path).replaced == {"relu": 1}

@@ -10,6 +10,12 @@ from softplus.lab.engines.engine import Died, Engine, Item, Output
 from softplus.lab.errors import UsageError
 
 _CONNECT_SECONDS = 5.0
+# How a client of gRPC, which Ray's servers speak, opens a connection, and the kind of frame that a
+# server answers with first (RFC 9113, 3.4).
+_HTTP2_SETTINGS = 4
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
+    [0, 0, 0, _HTTP2_SETTINGS, 0, 0, 0, 0, 0]
+)
 
 
 class Cluster(Engine):
@@ -106,10 +112,12 @@ def _on_one_thread(function: Callable[[Item], Output], item: Item) -> Output:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise UsageError where nothing answers: Ray itself would try for a minute."""
+    """Raise UsageError where no server of Ray's kind answers: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS) as server:
+            server.sendall(_HTTP2_GREETING)
+            answer = server.recv(9)
     except ValueError:
         raise UsageError(
             f"--address must be host:port, ray://host:port or auto, got {address!r}"
@@ -119,3 +127,5 @@ def _check_reachable(address: str) -> None:
             f"--address {address} cannot be reached ({error.strerror or error}): start the "
             "cluster with: ray start --head"
         ) from None
+    if len(answer) < 9 or answer[3] != _HTTP2_SETTINGS:
+        raise UsageError(f"--address {address} answers, but is no Ray cluster's")

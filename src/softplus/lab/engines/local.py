@@ -66,16 +66,16 @@ class Local(Engine):
             return Died("its process ended without a result: killed, or out of memory")
 
     def _submit(self, function: Callable[[Item], Output], item: Item) -> "Future[Output]":
-        if self._pool is None:
-            # loky rather than concurrent.futures: it can kill its workers, and does not import the
-            # user's script in them.
-            self._pool = ProcessPoolExecutor(
-                max_workers=self._jobs,
-                initializer=_start_worker,
-                initargs=(os.getpid(),),
-                env={"OMP_NUM_THREADS": "1"},
-            )
         with _signals_spare_children():
+            if self._pool is None:
+                # loky rather than concurrent.futures: it can kill its workers, and does not import
+                # the user's script in them.
+                self._pool = ProcessPoolExecutor(
+                    max_workers=self._jobs,
+                    initializer=_start_worker,
+                    initargs=(os.getpid(),),
+                    env={"OMP_NUM_THREADS": "1"},
+                )
             future: Future[Output] = self._pool.submit(function, item)
             return future
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from softplus.lab.trials import Outcome, Trial
 
@@ -49,6 +49,9 @@ class Problem(ABC):
     it is not known. `arms` are compared where the user names none. `rows` is how many `things`, in
     words, the data hold. `notes` say what was detected and done.
     """
+
+    # Whether a trial may take the whole machine, so that by default they run one by one.
+    alone: ClassVar[bool] = False
 
     name: str
     title: str

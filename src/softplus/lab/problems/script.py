@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from softplus.lab import activations
+from softplus.lab import activations, machine
 from softplus.lab.errors import UsageError
 from softplus.lab.problems.problem import Metric, Problem
 from softplus.lab.scripts import account, launching, output
@@ -42,12 +42,16 @@ _OWN_SCORE = (
 class Script(Problem):
     """A command that prints its score, or gives it to `softplus.lab.record`.
 
-    `searched` is what --metric says, None where the script records one value. `threads` is how
-    many a trial computes with, `timeout` how many seconds it may take, and `code` the hash of what
-    the command runs.
+    `words` are the command's as they are started in `folder`. `searched` is what --metric says,
+    None where the script records one value. `threads` is how many a trial computes with, `timeout`
+    how many seconds it may take, and `code` the hash of what the command runs.
     """
 
+    alone: ClassVar[bool] = True
+
     command: tuple[str, ...]
+    words: tuple[str, ...]
+    folder: Path
     searched: output.Searched | None
     logs: Path
     threads: int
@@ -101,7 +105,7 @@ class Script(Problem):
         activation = activations.parse(trial.arm)
         name = _file_name(trial)
         filled = {"{lr}": repr(trial.learning_rate), "{seed}": str(trial.seed), "{trial}": name}
-        words = launching.words([_replaced(word, filled) for word in self.command])
+        words = [_replaced(word, filled) for word in self.words]
         log = self.logs / f"{name}.log"
         self.logs.mkdir(parents=True, exist_ok=True)
         began, started = time.time(), time.monotonic()
@@ -109,7 +113,7 @@ class Script(Problem):
             environment = launching.environment(
                 activation, trial.seed, Path(folder), threads=self.threads
             )
-            code = _wait(words, environment, log, self.timeout)
+            code = self._wait(words, environment, log)
             told = account.read(Path(folder))
         seconds = time.monotonic() - started
         text = output.decoded(log.read_bytes())
@@ -123,7 +127,7 @@ class Script(Problem):
             validation=score,
             test=score,
             failure=failure,
-            remarks=(*told.remarks(), *_written(since=began, spared=self.logs.parent)),
+            remarks=(*told.remarks(), *self._written(since=began)),
             seconds=seconds,
         )
 
@@ -165,19 +169,60 @@ class Script(Problem):
             return math.nan, f"the score is {score}: it diverged; see {log}"
         return score, None
 
+    def _wait(self, words: Sequence[str], environment: dict[str, str], log: Path) -> int | None:
+        """Run a command with its output in a file; return its code, None where time was up."""
+        with log.open("wb") as file:
+            process = subprocess.Popen(  # noqa: S603 -- the user's own command
+                launching.supervised(words),
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the lab, which then ends the trial
+            )
+            try:
+                return process.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                return None
+            finally:
+                process.terminate()
+                process.wait()
 
-def load(
+    def _written(self, *, since: float) -> list[str]:
+        """Return the files that changed in the folder where the script runs, three levels deep."""
+        found: list[str] = []
+        for root, folders, files in os.walk(self.folder):
+            depth = len(Path(root).relative_to(self.folder).parts)
+            folders[:] = [
+                name
+                for name in folders
+                if depth < 2 and name[0] not in "._" and Path(root, name) != self.logs.parent
+            ]
+            for file in (Path(root, name) for name in files):
+                with suppress(OSError):
+                    if file.stat().st_mtime >= since:
+                        found.append(f"{_WROTE}{file.relative_to(self.folder)}")
+            if len(found) >= _MOST_FILES:
+                break
+        return found[:_MOST_REMARKS]
+
+
+def script(
     command: Sequence[str],
     *,
-    metric: str | None,
-    out: Path,
+    metric: str | None = None,
+    out: str | Path = "softplus-report",
     lower_is_better: bool | None = None,
     test_ratio: float | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     timeout: float | None = None,
-    rates_given: bool = False,
 ) -> Script:
-    """Return the problem that a training command is.
+    """Return the problem that a training command is, for `softplus.lab.compare`.
+
+    >>> problem = script(["python", "train.py", "--lr", "{lr}"], metric="val_acc=([0-9.]+)")
+    >>> problem.metric.name, problem.learning_rates
+    ('val_acc', (0.0003, 0.001, 0.003, 0.01, 0.03))
 
     Args:
         command: The words, in which {lr}, {seed} and {trial} are filled in.
@@ -186,21 +231,16 @@ def load(
         out: The folder of the study, which gets the outputs.
         lower_is_better: None: what the metric's name suggests.
         test_ratio: Size of the test set over that of the training set, where it is known.
-        threads: How many a trial computes with, where OMP_NUM_THREADS does not say.
+        threads: How many a trial computes with, where OMP_NUM_THREADS does not say; None: all.
         timeout: How many seconds a trial may take.
-        rates_given: Whether the user asked for learning rates.
 
     Raises:
-        UsageError: The command cannot run, the pattern is none, or there is no {lr} for the rates.
+        UsageError: The command cannot run, the pattern is none, or the timeout.
     """
-    launching.words(command)
+    words = launching.words(command)
     said = os.environ.get("OMP_NUM_THREADS", "")
     searched = _searched(metric)
     has_rate = any("{lr}" in word for word in command)
-    if rates_given and not has_rate:
-        raise UsageError(
-            "--lr needs {lr} in the command, where the rate goes: -- python train.py --lr {lr}"
-        )
     if timeout is not None and not timeout > 0:
         raise UsageError(f"--timeout must be a positive number of seconds, got {timeout}")
     lower = bool(searched and searched.lower_is_better)
@@ -221,11 +261,13 @@ def load(
         test_ratio=test_ratio,
         notes=tuple(notes),
         command=tuple(command),
+        words=tuple(words),
+        folder=Path.cwd(),
         searched=searched,
-        logs=out.absolute() / "logs",
-        threads=int(said) if said.isdigit() else threads,
+        logs=Path(out).absolute() / "logs",
+        threads=int(said) if said.isdigit() else threads or machine.cores(),
         timeout=timeout,
-        code=_hash(command, out),
+        code=_hash(command, Path(out).absolute()),
     )
 
 
@@ -237,48 +279,6 @@ def _searched(metric: str | None) -> output.Searched | None:
     except re.error as error:
         raise UsageError(f"--metric is no regular expression, got {metric!r}: {error}") from None
     return output.Searched(metric)
-
-
-def _wait(
-    words: Sequence[str], environment: dict[str, str], log: Path, timeout: float | None
-) -> int | None:
-    """Run a command with its output in a file; return its code, None where time was up."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(  # noqa: S603 -- the user's own command
-            launching.supervised(words),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the lab, which then ends the trial
-        )
-        try:
-            return process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _written(*, since: float, spared: Path) -> list[str]:
-    """Return the files that changed in the folder where the script runs, three levels deep."""
-    found: list[str] = []
-    here = Path.cwd()
-    for root, folders, files in os.walk(here):
-        depth = len(Path(root).relative_to(here).parts)
-        folders[:] = [
-            name
-            for name in folders
-            if depth < 2 and name[0] not in "._" and Path(root, name) != spared
-        ]
-        for file in (Path(root, name) for name in files):
-            with suppress(OSError):
-                if file.stat().st_mtime >= since:
-                    found.append(f"{_WROTE}{file.relative_to(here)}")
-        if len(found) >= _MOST_FILES:
-            break
-    return found[:_MOST_REMARKS]
 
 
 def _replaced(word: str, filled: Mapping[str, str]) -> str:
@@ -295,7 +295,7 @@ def _file_name(trial: Trial) -> str:
 def _hash(command: Sequence[str], out: Path) -> str:
     """Return a hash of the files that a command names and of the code around its scripts."""
     digest = hashlib.sha256()
-    for file in sorted({file.absolute() for file in _files(command, out.absolute())}):
+    for file in sorted({file.absolute() for file in _files(command, out)}):
         state = file.stat()
         content = (
             file.read_bytes()
@@ -307,14 +307,24 @@ def _hash(command: Sequence[str], out: Path) -> str:
 
 
 def _files(command: Sequence[str], out: Path) -> Iterator[Path]:
-    named = [Path(part) for word in command for part in (word, word.rpartition("=")[2]) if part]
-    folders = {file.absolute().parent for file in named if file.suffix == ".py" and file.is_file()}
+    parts = [part for word in command for part in (word, word.rpartition("=")[2])]
+    named = [Path(part) for part in parts if os.path.isfile(part)]  # noqa: PTH113 -- of any length
+    yield from named
+    folders = {file.absolute().parent for file in named if file.suffix == ".py"}
     if "-m" in command:
         folders.add(Path.cwd())
-    code = [
-        file
-        for folder in folders
-        for file in itertools.islice(folder.rglob("*.py"), _MOST_FILES)
-        if out not in file.parents
-    ]
-    yield from (file for file in [*named, *code] if file.is_file())
+    for folder in folders:
+        yield from itertools.islice(_code(folder, out), _MOST_FILES)
+
+
+def _code(folder: Path, out: Path) -> Iterator[Path]:
+    """Yield the Python files in a folder, but for environments, hidden folders and the report."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if name[0] not in "._"
+            and Path(root, name) != out
+            and not Path(root, name, "pyvenv.cfg").exists()
+        )
+        yield from (Path(root, name) for name in sorted(files) if name.endswith(".py"))

@@ -68,6 +68,7 @@ def _pictures(results: Results) -> dict[str, Any]:
         "curves": pictures.curves(results),
         "cost": pictures.cost(results),
         "timed": any(arm.cost for arm in results.arms),
+        "busy": next((arm.cost.busy for arm in results.arms if arm.cost and arm.cost.busy), None),
         "functions": functions,
         "top": top if measured else None,
         "known": pictures.relu_and_softplus(),
@@ -171,7 +172,8 @@ def _environment() -> Environment:
 
 def _cell(text: Any) -> str:
     """Return a text that no table and no markup of Markdown's takes for its own."""
-    return "".join(f"\\{c}" if c in "|\\`*_<[" else c for c in str(text)).replace("\n", " ")
+    escaped = "".join(f"\\{c}" if c in "|\\`*_<" else c for c in str(text))
+    return escaped.replace("](", "]\\(").replace("\n", " ")
 
 
 def _breakable(name: str) -> Markup:

@@ -35,4 +35,5 @@ def audit(command: Sequence[str]) -> tuple[int, list[Audit]]:
 
 def _units(call: dict[str, Any]) -> Units:
     """Return the figures of a call, of which JSON has made lists."""
-    return Units(**{k: tuple(v) if isinstance(v, list) else v for k, v in call.items()})
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in call.items()}
+    return Units(**fields)

@@ -20,7 +20,9 @@ def words(command: Sequence[str]) -> list[str]:
         UsageError: There is none, or no such script or program.
     """
     if not command:
-        raise UsageError("a command is missing: softplus run train.py, or -m module, or torchrun …")
+        raise UsageError(
+            "a command is missing: train.py, or -m module, or a program such as torchrun"
+        )
     first, *rest = command
     if first == "-m" and not rest:
         raise UsageError("-m needs the name of a module")

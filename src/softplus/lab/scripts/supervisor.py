@@ -23,6 +23,7 @@ from typing import NoReturn
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _PARENT_DIED = signal.SIGUSR1
+_GIVEN_UP = 10.0  # seconds after SIGKILL: what is left then is held by the kernel
 
 
 class _Told(BaseException):
@@ -71,6 +72,8 @@ def _end_descendants(grace: float) -> None:
     signum = signal.SIGTERM
     told: set[int] = set()
     while running := list(_descendants()):
+        if time.monotonic() >= deadline + _GIVEN_UP:
+            return
         if time.monotonic() >= deadline:
             signum, told = signal.SIGKILL, set()
         for each in set(running) - told:

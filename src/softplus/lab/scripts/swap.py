@@ -54,6 +54,10 @@ def _override(operator: str, key: str, function: _Function, account: Account) ->
     if key != "Autograd" and not fused.has_kernel(name, key):
         return
     original = _kernel(name, "AutogradCPU" if key == "Autograd" else key)
+    if original is None:
+        if key.startswith("Quantized"):
+            return
+        original = _stand_in(operator, below_autograd=key == "Autograd")
     replace, strided = account.replace, torch.strided
 
     def relu(keys: Any, x: Tensor) -> Any:
@@ -63,8 +67,6 @@ def _override(operator: str, key: str, function: _Function, account: Account) ->
         # A backend's kernel, which follows, counts by itself; those of other layouts are not ours.
         if key != "Autograd" or x.layout is not strided:
             account.miss(f"{operator} of {x.dtype}, {x.layout}".replace("torch.", ""))
-        if original is None:
-            return x.clamp_min(0) if operator == "relu" else x.clamp_min_(0)
         return original(keys, x)
 
     _register(name, key, relu)
@@ -87,6 +89,18 @@ def _kernel(name: str, key: str) -> _Function | None:
     """Return PyTorch's own kernel; None where PyTorch does not give it, before 2.10."""
     get: Any = getattr(torch.library, "get_kernel", None)
     return None if get is None else get(name, key).call_boxed
+
+
+def _stand_in(operator: str, *, below_autograd: bool) -> _Function:
+    """Return what computes PyTorch's own ReLU of what is no float, where it gives no kernel."""
+
+    def relu(_: Any, x: Tensor) -> Any:
+        if not below_autograd:  # of integers: other layouts have kernels that are not replaced
+            return x.clamp_min(0) if operator == "relu" else x.clamp_min_(0)
+        with torch._C._AutoDispatchBelowAutograd():  # noqa: SLF001 -- there is no public one
+            return getattr(torch.ops.aten, operator)(x)
+
+    return relu
 
 
 def _register(name: str, key: str, function: _Function) -> None:

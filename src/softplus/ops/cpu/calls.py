@@ -41,6 +41,13 @@ def forward_into(output: Tensor, input: Tensor, beta: float, threshold: float) -
     return output
 
 
+def plain_forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
+    """Return what the operator does, for a float64 beta of the shape of the input."""
+    output = torch.empty_like(input)
+    _FILL["forward_each"](output, input, beta, threshold, shifted)
+    return output
+
+
 def plain_backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
     """Return what the operator does, for a gradient of the shape and dtype of what was saved."""
     output = torch.empty_like(saved)
@@ -126,6 +133,10 @@ def pattern(like: Tensor, beta: Tensor) -> tuple[int, int] | None:
 
     None where the betas that are there lie otherwise.
     """
+    if not any(beta.stride()):
+        return 1, 1
+    if beta.is_contiguous() and like.is_contiguous():
+        return 1, max(beta.numel(), 1)
     dimensions = zip(like.stride(), like.shape, beta.stride(), strict=True)
     inner, count, repeats = 1, 1, False
     for _, size, step in sorted(d for d in dimensions if d[1] != 1):

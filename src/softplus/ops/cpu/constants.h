@@ -31,6 +31,20 @@ constexpr double EXPM1_SINGLE_IN_DOUBLE[] =  // error 2^-31.9
 constexpr float EXPM1_HALF[] =  // error 2^-18.4
     {0x1.fffba6p-1f, 0x1.0003f8p-1f, 0x1.57cf3p-3f, 0x1.5412dcp-5f};
 
+// The same for |r| <= ln2/16
+constexpr float EXPM1_EIGHTH[] =  // error 2^-27.5
+    {0x1p-1f, 0x1.555c22p-3f, 0x1.555874p-5f};
+// 2^(j/8) e^d for j < 8, twice, as a float whose bits lack j in the place of eighths of an exponent;
+// and the d with which it is nearly a float
+alignas(64) constexpr float EIGHTHS[16] =
+    {0x1p+0f, 0x1.f72b86p-1f, 0x1.f06fbp-1f, 0x1.ebfdb2p-1f, 0x1.ea09c4p-1f, 0x1.eace92p-1f,
+     0x1.ee89f4p-1f, 0x1.f5817p-1f, 0x1p+0f, 0x1.f72b86p-1f, 0x1.f06fbp-1f, 0x1.ebfdb2p-1f,
+     0x1.ea09c4p-1f, 0x1.eace92p-1f, 0x1.ee89f4p-1f, 0x1.f5817p-1f};
+alignas(64) constexpr float EIGHTHS_CENTRES[16] =
+    {0x0p+0f, 0x1.08p-23f, -0x1.47p-19f, 0x1.dp-23f, -0x1.85p-20f, 0x1.41p-19f, -0x1.a8p-23f,
+     -0x1.04p-20f, 0x0p+0f, 0x1.08p-23f, -0x1.47p-19f, 0x1.dp-23f, -0x1.85p-20f, 0x1.41p-19f,
+     -0x1.a8p-23f, -0x1.04p-20f};
+
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
 constexpr double ATANH[] =  // error 2^-59.3
     {0x1.5555555555534p-1, 0x1.99999999a091cp-2, 0x1.2492492082af7p-2, 0x1.c71c741fca151p-3,
@@ -57,6 +71,50 @@ constexpr double ENTROPY_GAP[] =  // error 2^-53.0
      0x1.427a8c7c30faap-16, -0x1.0a3a360d4a6cep-19, 0x1.b52ddd2a59754p-23,
      -0x1.6599a35e33835p-26, 0x1.22cf01e47b8d8p-29, -0x1.ceaeb3aa4956bp-33,
      0x1.5353cebca6f54p-36, -0x1.8aca878f9b61bp-40, 0x1.00c2a825aa8c5p-44};
+
+// ln(1 + e^-a) for a up to 7.5: for each integer next to a the row of a centre v near it where the
+// result is nearly a double, that result, and the coefficients of a - v, …
+alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {  // error 2^-55.8
+    {0x1.0005dcp-2, 0x1.26e03fbc21482p-1, -0x1.c0535c751b51ap-2, 0x1.f814c98abc2b1p-4,
+     -0x1.4e58243e13195p-8, -0x1.407623dec38bp-8, 0x1.0545265f50042p-11, 0x1.3d853c0bd95dcp-12,
+     -0x1.99b0b686f6154p-15, -0x1.5afaf8dc8c3c7p-16, 0x1.3eb60955c7cc5p-18,
+     0x1.85d2931db332ap-20, -0x1.e8c6f745a0c67p-22, -0x1.0303457230875p-23,
+     0x1.12d3c840edc9p-25, 0x1.901bf5c22ef2bp-24},
+    {0x1.00016fp+0, 0x1.40c6212e6482bp-2, -0x1.136440a554e31p-2, 0x1.92a83c37c6d95p-4,
+     -0x1.f0356b22b02a2p-7, -0x1.81d1ed8fb5456p-10, 0x1.0dcd6b2aa8449p-10,
+     -0x1.29608ea1612e9p-14, -0x1.d7ba93a1556bp-15, 0x1.d49ea90985854p-17,
+     0x1.d26d40e120539p-20, -0x1.612d92dee85e6p-20, 0x1.7c7a77241f024p-24,
+     0x1.700645b973709p-24, -0x1.4f2cbbb1e3258p-26, -0x1.9e9e4b8d10f16p-29},
+    {0x1.0000f18p+1, 0x1.03f108aae1001p-3, -0x1.e83e275916f66p-4, 0x1.ae0b57076b29ep-5,
+     -0x1.b4b21d94ca28ep-7, 0x1.a85ecf3649177p-10, 0x1.6b2f48d8199edp-13,
+     -0x1.f9c86f6aca46bp-14, 0x1.62512cff96c36p-16, 0x1.3f78dd8c1dc5dp-20,
+     -0x1.9047642aa23b8p-20, 0x1.55f561f07024bp-22, 0x1.3a49e4b7b2d79p-28,
+     -0x1.5d1debd734899p-26, 0x1.4e8daf9ff3985p-28, -0x1.40ffdaacd093dp-34},
+    {0x1.80002f8p+1, 0x1.8e067f93a8c3fp-5, -0x1.8482ba72d3b68p-5, 0x1.7215d63364054p-6,
+     -0x1.bea49bd3fa2c3p-8, 0x1.67b1aaacd6695p-10, -0x1.47375e428449cp-13,
+     -0x1.d0cc444c291bdp-18, 0x1.09aaccd3e5075p-17, -0x1.03e4837014f8ep-19,
+     0x1.d99789f4bd89ap-23, 0x1.47c060b4758cp-26, -0x1.033f2eb611271p-26, 0x1.e82a3eb528f52p-29,
+     -0x1.7110e808546fp-32, -0x1.f51fa3cc5bb6fp-35},
+    {0x1.ffff368p+1, 0x1.2960209d1dd2ep-6, -0x1.26b169740ddb1p-6, 0x1.2164798f67a41p-7,
+     -0x1.73f9e2b188a31p-9, 0x1.58f6cc8295a2fp-11, -0x1.d5034a29ae7c3p-14,
+     0x1.a1ca8007ab686p-17, -0x1.7d1b238879dap-23, -0x1.56feaa11c9b4ep-22,
+     0x1.910395f4d95bcp-24, -0x1.142d032587604p-26, 0x1.adc90e60396p-30, 0x1.4944bc46f343dp-34,
+     -0x1.4be9dc1b4dfd5p-34, 0x1.478191d52e4b8p-36},
+    {0x1.3fffdccp+2, 0x1.b819cbba68b95p-8, -0x1.b6a057ce59a3dp-8, 0x1.b3b0cebd75a8fp-9,
+     -0x1.1e9287f6c19cbp-10, 0x1.16dfd5c62639bp-12, -0x1.a5efc80d3b7e7p-15,
+     0x1.f359b9f5b4527p-18, -0x1.af1bf63920ad1p-21, 0x1.4cfe7732c88ddp-25,
+     0x1.1cc0986818d05p-27, -0x1.a0a2bec03a9ep-29, 0x1.46a195e09d124p-31,
+     -0x1.6e6d207796d49p-34, 0x1.0f9920d14a15bp-37, -0x1.6581e41ff194fp-42},
+    {0x1.7fffa2cp+2, 0x1.44800d9ed303bp-9, -0x1.44194e3c46322p-9, 0x1.434c263401b96p-10,
+     -0x1.acee77d339307p-12, 0x1.a8af0df3caf3ap-14, -0x1.4cfd10cf55c73p-16,
+     0x1.aa1cd82f32bf2p-19, -0x1.bea624908ed7p-22, 0x1.6f80e7c89023ep-25,
+     -0x1.7bfeeddca125fp-29, -0x1.c9369bcbb1b68p-34, 0x1.44f90decf2cb5p-34,
+     -0x1.138d1d26b8158p-36, 0x1.65ee627a1f622p-39, -0x1.eda273b8a33edp-42},
+    {0x1.c0002e8p+2, 0x1.dddd99d703f9fp-11, -0x1.dda5ddf3e088cp-11, 0x1.dd367782cdb2ep-12,
+     -0x1.3d8fe9ba1d0ap-13, 0x1.3c6785aa0edfcp-15, -0x1.f68cbaa59e7d4p-18,
+     0x1.4a1e5c3c25bf2p-20, -0x1.6e18d5e08bca5p-23, 0x1.57e3b2637e38fp-26,
+     -0x1.0a9cd01766abp-29, 0x1.2f8e1242457a8p-33, -0x1.6e0e0b169b7ffp-39,
+     -0x1.8caeeb5b6f96cp-40, 0x1.6b7a16e47bef8p-42, -0x1.39d79f6ecd723p-46}};
 
 // The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
 // that are looked up. Largest error of a row, ULP: 0.644 for x > 0, 0.849 for x < 0.
@@ -97,46 +155,36 @@ alignas(64) constexpr float SEGMENTS[9][16] = {
      0x1.8e87p-5f, 0x1.005p-5f, 0x1.0a5ap-6f, 0x1.680cp-7f, 0x1.b91002p-8f, 0x1.02d002p-8f,
      0x1.416006p-9f, 0x1.88400cp-10f, 0x1.d1000cp-11f, 0x1.10c02p-11f}};
 
-// (e^r - 1) / r for |r| <= ln2/2, from where on the segments end, and
+// (e^r - 1 - r) / r^2 for |r| <= ln2/2, where the segments end, and
 // (ln(1 + t) / t - 1) / t for the t = e^-|x| there
 constexpr float EXPM1_FAR[] =  // error 2^-28.3
-    {0x1p+0f, 0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b2p-5f, 0x1.12398ep-7f, 0x1.6a4b36p-10f};
+    {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b2p-5f, 0x1.12398ep-7f, 0x1.6a4b36p-10f};
 constexpr float TAIL[] =  // error 2^-39.4
     {-0x1.fffffep-2f, 0x1.552558p-2f};
 
-// Softplus of the half types goes from v to the result in one step, without e^v and ln(1 + t) on
-// the way: with v = n c + r, c = float(ln 2) and |r| <= ln2/2, 2^-n softplus(v) is a polynomial in r
-// whose coefficients are looked up by n, from 0 on: low part, constant, coefficients of r, … r^4, so
-// that all 65,536 results of either type round correctly. The last of 16 entries serves e^v and
-// ln(1 + e^v) alike.
-alignas(64) constexpr float HALF_TABLE[6][16] = {
-    {-0x1.e46096p-28f, -0x1.ae6074p-29f, 0x1.50c30ap-26f, 0x1.2c6432p-27f, 0x1.f6a31ep-28f,
-     -0x1.9bbb3ep-26f, 0x1.1378aap-27f, -0x1.85cab8p-27f, -0x1.5e770cp-26f, 0x1.90381cp-26f,
-     -0x1.c753a4p-28f, 0x1.77d67cp-27f, 0x1.dd73cep-26f, 0x1.04108ap-26f, 0x1.112522p-26f,
-     0x1.edf722p-27f},
-    {0x1.ffff02p-1f, 0x1.fffaa8p-1f, 0x1.fff6c2p-1f, 0x1.ffeed2p-1f, 0x1.ffde4ep-1f,
-     0x1.ffc066p-1f, 0x1.ff7bf4p-1f, 0x1.ff0268p-1f, 0x1.fe01fcp-1f, 0x1.fc0bacp-1f,
-     0x1.f82848p-1f, 0x1.f0a212p-1f, 0x1.e2711ep-1f, 0x1.c8ff8cp-1f, 0x1.9f323ep-1f,
-     0x1.62e42ep-1f},
-    {0x1.000a2ap+0f, 0x1.ffee6p-1f, 0x1.ffcad4p-1f, 0x1.ffc768p-1f, 0x1.ff9a14p-1f,
-     0x1.ff7b28p-1f, 0x1.fedb66p-1f, 0x1.fe11c2p-1f, 0x1.fc154ep-1f, 0x1.f815eep-1f,
-     0x1.f0837p-1f, 0x1.e1ec42p-1f, 0x1.c7172ap-1f, 0x1.999c12p-1f, 0x1.5555ep-1f,
-     0x1.fffffp-2f},
-    {0x1.ffc432p-2f, 0x1.ff980ep-2f, 0x1.fff0d4p-2f, 0x1.002fbcp-1f, 0x1.000d82p-1f,
-     0x1.febc78p-2f, 0x1.ff3546p-2f, 0x1.fc35e2p-2f, 0x1.fa027ap-2f, 0x1.efe77ep-2f,
-     0x1.e23d8ep-2f, 0x1.c629f8p-2f, 0x1.94843cp-2f, 0x1.478ebcp-2f, 0x1.c72062p-3f,
-     0x1.001744p-3f},
-    {0x1.51c96p-3f, 0x1.59a398p-3f, 0x1.623f48p-3f, 0x1.606b76p-3f, 0x1.5ec9f8p-3f,
-     0x1.57a252p-3f, 0x1.5a7908p-3f, 0x1.4f04bcp-3f, 0x1.458b8cp-3f, 0x1.440c58p-3f,
-     0x1.2c7e2ep-3f, 0x1.0865e2p-3f, 0x1.a59f3ap-4f, 0x1.0424d8p-4f, 0x1.91478cp-6f,
-     0x1.be5022p-16f},
-    {0x1.65b97p-5f, 0x1.83643cp-5f, 0x1.890f02p-5f, 0x1.27974p-5f, 0x1.49f8fp-5f,
-     0x1.530c4cp-5f, 0x1.0b77ccp-5f, 0x1.3af42ap-5f, 0x1.d05db2p-7f, 0x1.4c6d2ap-5f,
-     0x1.7a64f4p-6f, 0x1.240972p-6f, 0x1.a1c5acp-7f, 0x1.48c26p-9f, -0x1.9aa844p-8f,
-     -0x1.7a5a8p-8f}};
-
-// From where on an input is reflected, softplus(x) = x + softplus(-x)
-constexpr float HALF_REFLECT_FROM = 0.34f;
+// The forward of the half types: what Softplus lies above max(0, x), on segments of |x| of 1/2.75, as
+// polynomials of degree 3 in r = |x| - centre, so that all 65,536 results of either type round
+// correctly. Rows: the centre; the coefficients from the highest on.
+alignas(64) constexpr float HALF_SEGMENTS[5][16] = {
+    {0x1.8p-4f, 0x1.78p-2f, 0x1.74p-1f, 0x1.18p+0f, 0x1.74p+0f, 0x1.d2p+0f, 0x1.17p+1f,
+     0x1.46p+1f, 0x1.74p+1f, 0x1.a3p+1f, 0x1.d1p+1f, 0x1p+2f, 0x1.178p+2f, 0x1.2e8p+2f,
+     0x1.46p+2f, 0x1.5dp+2f},
+    {-0x1.9176f6p-11f, -0x1.b92098p-8f, -0x1.9e2fd4p-7f, -0x1.fd271p-7f, -0x1.0d693cp-6f,
+     -0x1.d3f4f2p-7f, -0x1.c968aep-7f, -0x1.3b4b0ep-7f, -0x1.f03694p-8f, -0x1.17f7eep-8f,
+     -0x1.095798p-8f, -0x1.9c41e8p-9f, -0x1.012df6p-9f, -0x1.ba66e8p-10f, -0x1.fdd40cp-11f,
+     -0x1.82b22ap-11f},
+    {0x1.ff2d98p-4f, 0x1.eed54p-4f, 0x1.c1d712p-4f, 0x1.809de6p-4f, 0x1.3aa1a2p-4f,
+     0x1.ebad52p-5f, 0x1.76e31ap-5f, 0x1.14060ap-5f, 0x1.9464d8p-6f, 0x1.2301f8p-6f,
+     0x1.9b428ap-7f, 0x1.218b62p-7f, 0x1.96f50ep-8f, 0x1.1c7df2p-8f, 0x1.8cf1e4p-9f,
+     0x1.16bd98p-9f},
+    {-0x1.e8049p-2f, -0x1.a30c36p-2f, -0x1.4dc4eap-2f, -0x1.00f162p-2f, -0x1.842182p-3f,
+     -0x1.1d7de8p-3f, -0x1.a002fap-4f, -0x1.298206p-4f, -0x1.a8b5b8p-5f, -0x1.2b216ap-5f,
+     -0x1.a6073cp-6f, -0x1.269492p-6f, -0x1.9a9108p-7f, -0x1.1f72fep-7f, -0x1.8fa7cep-8f,
+     -0x1.176faep-8f},
+    {0x1.4b741ep-1f, 0x1.0d78eap-1f, 0x1.93eabep-2f, 0x1.27d564p-2f, 0x1.ae5898p-3f,
+     0x1.3372c8p-3f, 0x1.b6cb8ap-4f, 0x1.34e0e8p-4f, 0x1.b41ec2p-5f, 0x1.308af2p-5f,
+     0x1.ab976p-6f, 0x1.295eb2p-6f, 0x1.9d1b4p-7f, 0x1.20f122p-7f, 0x1.90d8p-8f, 0x1.1816f2p-8f}};
+constexpr float HALF_SEGMENTS_IN_A_UNIT = 2.75f;
 
 }  // namespace
 }  // namespace softplus

@@ -6,6 +6,7 @@
 
 #include <type_traits>
 
+#include "derivatives.h"
 #include "dtypes.h"
 #include "each.h"
 #include "maths.h"
@@ -142,7 +143,7 @@ struct BackwardOfOutput : ByBeta {
     const Beta<V> beta(BETA ? 1 : p.beta);
     map(Types<S, S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       const V output = negated_if<NEGATED>(x[1]);
-      y[0] = times(x[0], derivative_of_output<S::DIGITS, BETA != 0>(output, beta).s);
+      y[0] = times(x[0], sigmoid_of_output<S::DIGITS, BETA != 0>(output, beta));
     });
   }
 };
@@ -206,9 +207,8 @@ struct Shifted {
       });
     } else if constexpr (S::DIGITS != Digits::full && !BY_DOUBLE<S>) {
       const ForwardBeta beta(p.beta, true);
-      map(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-        y[0] = shifted_of_float(x[0], beta);
-      });
+      map(Types<S>(), Types<S>(), in, out, n, p,
+          [&](const V* x, V* y) INLINE_LAMBDA { y[0] = shifted_of_float(x[0], beta); });
     }
   }
 };

@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "constants.h"
+#include "double_segments.h"
 #include "segments.h"
 #include "vector.h"
 
@@ -183,9 +184,10 @@ INLINE F beyond_segments(F x, const OneBeta& beta) {
   const F n_and_magic = fma(v, F(float(LOG2E)), magic<F>()), n = n_and_magic - magic<F>();
   F r = fma(n, F(-LN2_FLOAT), v);
   if constexpr (!UNIT) r = r + low;
-  const F p = polynomial(r, EXPM1_FAR), about = fma(p, r, F(1));
+  const F square = r * r, q = polynomial(r, EXPM1_FAR), about = F(1) + fma(square, q, r);
   const F t = about * power_or_zero<UNIT>(n_and_magic);
-  const F rest = fma(p, r, about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS)));
+  const F small = about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS));
+  const F rest = fma(square, q, r + small);
   if constexpr (UNIT) {
     return fma(F(1) + rest, power(n_and_magic), linear);
   } else {  // 2^32 times too large, so that no part underflows before the sum does
@@ -195,45 +197,56 @@ INLINE F beyond_segments(F x, const OneBeta& beta) {
   }
 }
 
-// By the table while all elements of a vector are within 3.75 / beta; elements beyond 7.75 / beta
-// are rare and cost as much again.
+// By the table while all elements of a vector are within 3.75 / beta; others are rarer, and cost as
+// much again.
 template <bool UNIT, class OneBeta>
 INLINE F softplus_of_single(F x, const OneBeta& beta) {
   const Segments& segments = segments_for<UNIT>(beta);
-  const F size = UNIT ? F(1) : beta.size, along = SIGNED ? x : abs(x);
-  const F sum = UNIT ? along + F(TO_COLUMN) : fma(along, size, F(TO_COLUMN));
-  const I column = bits(sum);
-  if (__builtin_expect(!outside(column, std::bit_cast<int32_t>(COLUMN_0), LOOKUP), true))
-    return polynomial_of<LOOKUP, UNIT>(segments, column, x, size);
-  F y = polynomial_of<COLUMNS, UNIT>(segments, column, x, size);
-  const auto beyond = F(7.5f) < abs(sum - F(TO_COLUMN));
+  const F size = UNIT ? F(1) : beta.size, along = SIGNED ? x : abs(x), zero = F(COLUMN_OF_X);
+  const I near = bits(UNIT ? along + zero : fma(along, size, zero));
+  if (__builtin_expect(!outside(near, std::bit_cast<int32_t>(COLUMN_0), LOOKUP), true)) {
+    if constexpr (SIGNED) return by_x<UNIT>(segments, x, near, size);
+    else return by_size<8, UNIT>(segments, x, near, size);
+  }
+  const F column = UNIT ? abs(x) + F(COLUMN_0) : fma(abs(x), size, F(COLUMN_0));
+  const auto beyond = F(COLUMN_0 + 7.5f) < column;
+  F y = by_size<16, UNIT>(segments, x, bits(column), size);
   if (any(beyond)) y = select(beyond, beyond_segments<UNIT>(x, beta), y);
   return one_nan(y);
 }
 
-// The n of the last entry of HALF_TABLE, from which on it serves; the first is 0
-constexpr int LAST = -15;
+// What Softplus lies above max(0, x) in the digits of the half types, by the first N segments of a
+template <int N>
+INLINE F half_above_relu(F a, I segment) {
+  const F r = a - lookup<N>(HALF_SEGMENTS[0], segment);
+  F p = lookup<N>(HALF_SEGMENTS[1], segment);
+  for (int i = 2; i < 5; i++) p = fma(p, r, lookup<N>(HALF_SEGMENTS[i], segment));
+  return p;
+}
 
-// All ones where x < limit. On AVX-512 a comparison competes with FMA for its two pipes, and a
-// subtraction and a shift do not.
-INLINE I below(F x, F limit) { return bits(x - limit) >> 31; }
+// Beyond the segments, with t = e^-|beta*x|, (t - t^2/2 + t^3/3) / beta + max(0, x)
+template <bool UNIT>
+INLINE F half_beyond_segments(F x, const Beta<F>& beta) {
+  const F v = max(minus_abs(x), lowest<UNIT>(beta));
+  const auto e = exponential<Digits::single, !UNIT>(UNIT ? v : v * beta.size, F(0));
+  const F t = e.value(), power = F(1) + e.q;
+  const F all = fma(power, t * fma(t, F(1 / 3.f), F(-0.5f)), power);
+  return fma(all, times_power(UNIT ? F(1) : beta.inverse, e.n_and_magic), max(F(0), x));
+}
 
 // softplus(x) in the digits of the half types
 template <bool UNIT>
 INLINE F softplus_of_half(F x, const Beta<F>& beta) {
-  // Up to 0.34 the reflection -|x| would cost half an ULP: the sum of two numbers as large as it.
-  const F reflect_from = HALF_REFLECT_FROM;
-  const I reflected = below(UNIT ? reflect_from : reflect_from * beta.inverse, x);
-  const F linear = of_bits<F>(bits(x) & reflected);
-  x = max(lowest<UNIT>(beta), of_bits<F>(bits(x) ^ (bits(F(-0.0f)) & reflected)));
-  F low, v = scaled<UNIT>(x, beta, low);
-  const F n_and_magic = fma(v, F(float(LOG2E)), magic<F>()), n = n_and_magic - magic<F>();
-  const F r = fma(n, F(-LN2_FLOAT), v), last = F(LAST);  // exact
-  const I index = bits(max(n_and_magic, magic<F>() + last));
-  F p = lookup<16>(HALF_TABLE[5], index);
-  for (int i = 4; i >= 2; i--) p = fma(p, r, lookup<16>(HALF_TABLE[i], index));
-  p = fma(p, r, lookup<16>(HALF_TABLE[0], index)) + lookup<16>(HALF_TABLE[1], index);
-  return fma(p, times_power(UNIT ? F(1) : beta.inverse, n_and_magic), linear);
+  constexpr float SEGMENT_0 = 0x1.8p23f;  // added to a number, this rounds it to an integer
+  const F a = abs(UNIT ? x : x * beta.size), linear = max(F(0), x);
+  const I segment = bits(fma(a, F(HALF_SEGMENTS_IN_A_UNIT), F(SEGMENT_0)));
+  auto whole = [&](F p) INLINE_LAMBDA { return UNIT ? p + linear : fma(p, beta.inverse, linear); };
+  const auto first = std::bit_cast<int32_t>(SEGMENT_0);
+  if (__builtin_expect(!outside(segment, first, LOOKUP), true))
+    return whole(half_above_relu<LOOKUP>(a, segment));
+  const F y = whole(half_above_relu<16>(a, segment));
+  if (!outside(segment, first, 16)) return y;
+  return select(F(15.49f / HALF_SEGMENTS_IN_A_UNIT) < a, half_beyond_segments<UNIT>(x, beta), y);
 }
 
 // ln(1 + t + t_low) - t: for the low part 1 - t/2 is near enough to the derivative 1 / (1 + t)
@@ -277,15 +290,27 @@ INLINE D above_relu(D x, const Beta<D>& beta) {
   return y;
 }
 
-// softplus(x) for beta = 1, with one rounding less
+// ln(1 + e^-a) for a > 7.4: t (1 + s), t = e^-a, with one rounding less
+INLINE D above_relu_beyond(D a) {
+  const auto e = exponential<Digits::full, false>(max(-a, lowest<true>(Beta<D>())), D(0));
+  const D t = e.value(), s = t * polynomial(t, {-1 / 2., 1 / 3., -1 / 4., 1 / 5.});
+  return fma(e.scale, e.q + fma(s, e.q, s), e.scale);
+}
+
+// softplus(x) for beta = 1. An element's result does not depend on the others of its block: which
+// of the three ways the block takes is a matter of time alone.
 INLINE D softplus_of_double(D x, const Beta<D>& beta) {
-  D v = max(minus_abs(x), lowest<true>(beta)), linear = max(D(0), x);
-  auto e = exponential<Digits::full, false>(v, D(0));
+  const D linear = max(D(0), x);
   if constexpr (HAS_FMA) {
-    // in this order NaN stays
-    D y = max(e.scale, linear) + (min(e.scale, linear) - log1p_gap(e.value()));
-    return fma(e.scale, e.q, y);
+    const D a = abs(x);
+    if (!any(D(ROWS_AT_ONCE - 0.51) < a)) return by_segments<ROWS_AT_ONCE>(a) + linear;
+    const auto beyond = D(7.49) < a;
+    D y = by_segments<8>(a);
+    if (any(beyond)) y = select(beyond, above_relu_beyond(a), y);
+    return y + linear;
   } else {
+    const D v = max(minus_abs(x), lowest<true>(beta));
+    auto e = exponential<Digits::full, false>(v, D(0));
     D part = e.scale * e.q, rest = part - log1p_gap(e.scale + part);
     D y = max(e.scale, linear) + (min(e.scale, linear) + rest);
     const auto part_underflows = v < D(-600);  // ln(1 + t) = t there
@@ -295,7 +320,7 @@ INLINE D softplus_of_double(D x, const Beta<D>& beta) {
 
 // Largest error, ULP   beta = 1      any
 //   float32              0.9672     1.90
-//   float64                1.95     1.58
+//   float64                1.91     1.58
 //   bfloat16                0.5     0.53
 //   float16                 0.5     0.76
 template <Digits DIGITS, bool UNIT, class V, class OneBeta>
@@ -307,57 +332,6 @@ INLINE V softplus(V x, const OneBeta& beta) {
   else if constexpr (UNIT) y = softplus_of_double(x, beta);
   else y = max(V(0), x) + above_relu(x, beta);
   return UNIT ? y : flip_sign(y, beta.sign);
-}
-
-// s = sigmoid(beta*x), and what double backward multiplies with: |beta| (1 - s), or
-// |beta| s (1 - s).
-template <class V>
-struct Derivative {
-  V s, curvature;
-};
-
-// |beta| e^v, normal where e^v may not be; zero from where it underflows itself.
-template <class V>
-INLINE V weighted(const Exponential<V>& e, V x, const Beta<V>& beta) {
-  using T = typename V::Type;
-  // 2^24 times too large, so that no part underflows before the product does
-  V large = e.times(times_power(beta.size * V(T(0x1p24)), e.n_and_magic));
-  return select(x < beta.lowest_curvature, V(0), large * V(T(0x1p-24)));
-}
-
-// From y = softplus(x): s = -expm1(-beta*y), 1 - s = e^(-beta*y). The error of s counts that of y.
-// Largest error, ULP   beta = 1      any
-//   float32              1.7766     2.87
-//   float64                2.33     2.47
-template <Digits DIGITS, bool UNIT, class V>
-INLINE Derivative<V> derivative_of_output(V y, const Beta<V>& beta) {
-  using T = typename V::Type;
-  if constexpr (!UNIT) y = flip_sign(y, beta.sign);
-  const V lowest = UNIT ? V(T(UNDERFLOW_AT<V>)) : beta.lowest_derivative;
-  V low, v = scaled<UNIT>(max(lowest, -y), beta, low);
-  auto e = exponential<DIGITS, !UNIT>(v, low);
-  return {fma(-e.scale, e.q, V(1) - e.scale), UNIT ? e.value() : weighted(e, -y, beta)};
-}
-
-// The same from x, without cancellation on either side.
-// Largest error, ULP   beta = 1      any
-//   float32              1.8634     1.98
-//   float64                1.88     1.98
-template <Digits DIGITS, class V>
-INLINE Derivative<V> derivative_of_input(V x, const Beta<V>& beta) {
-  x = flip_sign(x, beta.sign);
-  V low, v = scaled<false>(max(beta.lowest_derivative, minus_abs(x)), beta, low);
-  auto e = exponential<DIGITS, true>(v, low);
-  V t = e.value(), one = V(1), other = t / (one + t), larger = select(x < V(0), t, one);
-  // t / (1 + t) = t (1 - t / (1 + t)), where the rounding of 1 + t counts t times only
-  return {fma(-larger, other, larger), weighted(e, minus_abs(x), beta) / ((one + t) * (one + t))};
-}
-
-// a b c where the order matters: of two gradients whose product overflows, the smaller one first.
-template <class V>
-INLINE V product(V a, V b, V c) {
-  auto a_smaller = abs(a) < abs(b);
-  return times(select(a_smaller, a, b) * c, select(a_smaller, b, a));
 }
 
 // x = ln(e^v - 1) / beta, v = beta*y: ln(expm1(v)) for small v, ln(1 + 2 expm1(v - ln2)) around

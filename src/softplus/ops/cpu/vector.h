@@ -209,5 +209,16 @@ template <class V> INLINE V one_nan(V x) {
   return select(V(-1) < abs(x), x, V(std::numeric_limits<typename V::Type>::quiet_NaN()));
 }
 
+// Of a table of eight rows the one of each element, by an index mod ROWS_OF, 4 or 8.
+template <const double (&ROWS)[8][16], int ROWS_OF> struct Rows {
+  Row<ROWS, ROWS_OF> part[REGISTERS];
+  explicit INLINE Rows(Vector<int64_t> index) { EACH part[k] = Row<ROWS, ROWS_OF>(index.part[k]); }
+  INLINE D column(int j) const {
+    D r;
+    EACH r.part[k] = part[k].column(j);
+    return r;
+  }
+};
+
 }  // namespace
 }  // namespace softplus

@@ -20,12 +20,12 @@ from softplus.ops.composed import COMPOSED
 POSSIBLE = torch.version.cuda is not None or torch.version.hip is not None
 
 # From this many bytes of input on the kernels serve an eager call. Below, PyTorch's operator is the
-# faster way: it is launched from C++, in about 5 microseconds, a Triton kernel in about 20, and 16
-# MiB are read and written in about 10 on a data-centre GPU. An estimate, not yet measured:
-# `python benchmarks/gpu.py` measures it. 0 has the kernels serve every call.
+# faster way: it is launched from C++, in about 5 microseconds, a Triton kernel in about 20, and 32
+# MiB are read and written in 16 at 4 TB/s. An estimate, not yet measured: `python
+# benchmarks/gpu.py` finds the size. 0 has the kernels serve every call.
 _VARIABLE = "SOFTPLUS_TRITON_FROM"
 try:
-    from_bytes = int(os.environ.get(_VARIABLE, "") or 16 << 20)
+    from_bytes = int(os.environ.get(_VARIABLE, "") or 32 << 20)
 except ValueError:
     raise ValueError(
         f"{_VARIABLE}={os.environ[_VARIABLE]}: the variable must be a number of bytes, from which "
@@ -63,6 +63,7 @@ def _compiled_for(device: int) -> bool:
     return torch.cuda.is_available() and torch.cuda.get_device_capability(device)[0] >= 7
 
 
+@functools.cache
 def implementations() -> dict[str, Callable[..., Any]]:
     """Return the operators on tensors of a GPU, by name: where Triton is absent, PyTorch's."""
     if absent() is not None:

@@ -203,7 +203,10 @@ def double_backward(
         s, bend = maths.derivative_of_output(_flip(value, NEGATIVE), of, UNIT, DIGITS)
     else:
         s, bend = maths.derivative_of_input(_flip(value, NEGATIVE), of, DIGITS)
-    second = _flip(gg * bend * g, NEGATIVE) if UNIT else maths.product(gg, g, _flip(bend, NEGATIVE))
+    if UNIT and OF_OUTPUT:
+        second = _flip(gg * bend * g, NEGATIVE)
+    else:
+        second = maths.product(gg, g, _flip(bend, NEGATIVE))
     first = gg * s
     if TO_INPUT:
         second = second * s

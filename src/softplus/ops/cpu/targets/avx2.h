@@ -65,6 +65,29 @@ INLINE bool any_nan(Doubles a, Doubles b) {
   return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_UNORD_Q)) != 0;
 }
 
+// Of a table of eight rows of doubles the one that an index says (mod ROWS_OF) for each element,
+// two columns at a time. Only four rows fit into a register: among all eight a choice costs three
+// operations, not one.
+constexpr int ROWS_AT_ONCE = 4;
+template <const double (&ROWS)[8][16], int ROWS_OF> struct Row {
+  static constexpr Columns COLUMNS{ROWS};
+  __m256i index;  // of the halves of each double
+  __m256d upper;  // its sign says whether the row is one of the last four
+  Row() = default;
+  explicit INLINE Row(Longs i) {
+    const Ints low = (Ints)_mm256_shuffle_epi32((__m256i)i, 0xa0);
+    index = (__m256i)(low + low + (Ints)_mm256_set1_epi64x(int64_t(1) << 32));
+    upper = (__m256d)(i << 61);
+  }
+  INLINE Doubles column(int j) const {
+    const float* const rows = (const float*)COLUMNS.at[j];
+    const __m256 first = _mm256_permutevar8x32_ps(_mm256_load_ps(rows), index);
+    if constexpr (ROWS_OF == 4) return (Doubles)first;
+    const __m256 second = _mm256_permutevar8x32_ps(_mm256_load_ps(rows + 8), index);
+    return (Doubles)_mm256_blendv_pd((__m256d)first, (__m256d)second, upper);
+  }
+};
+
 // A store around the cache; p is aligned to REGISTER
 INLINE void stream(void* p, Ints x) { _mm256_stream_si256((__m256i*)p, (__m256i)x); }
 

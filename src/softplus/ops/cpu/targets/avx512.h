@@ -59,8 +59,8 @@ INLINE Floats lookup(const float* table, Ints index) {
 // is a power of two.
 INLINE bool outside(Ints a, Ints b, int32_t first, int32_t size) {
   // 0x7e: a, b and first not all equal
-  const __m512i differing = _mm512_ternarylogic_epi32(
-      (__m512i)a, (__m512i)b, _mm512_set1_epi32(first), 0x7e);
+  const __m512i differing =
+      _mm512_ternarylogic_epi32((__m512i)a, (__m512i)b, _mm512_set1_epi32(first), 0x7e);
   return _mm512_test_epi32_mask(differing, _mm512_set1_epi32(-size)) != 0;
 }
 INLINE bool any_nan(Floats a, Floats b) {
@@ -69,6 +69,19 @@ INLINE bool any_nan(Floats a, Floats b) {
 INLINE bool any_nan(Doubles a, Doubles b) {
   return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_UNORD_Q) != 0;
 }
+
+// Of a table of eight rows of doubles the one that an index says (mod 8) for each element, a column
+// at a time
+constexpr int ROWS_AT_ONCE = 8;
+template <const double (&ROWS)[8][16], int> struct Row {
+  static constexpr Columns COLUMNS{ROWS};
+  __m512i index;
+  Row() = default;
+  explicit INLINE Row(Register<int64_t, REGISTER>::type i) : index((__m512i)i) {}
+  INLINE Doubles column(int j) const {
+    return (Doubles)_mm512_permutexvar_pd(index, _mm512_load_pd(COLUMNS.at[j]));
+  }
+};
 
 // A store around the cache; p is aligned to REGISTER
 INLINE void stream(void* p, Ints x) { _mm512_stream_si512((__m512i*)p, (__m512i)x); }

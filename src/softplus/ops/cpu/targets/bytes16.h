@@ -27,6 +27,16 @@ INLINE Longs less(Doubles a, Doubles b) { return a < b; }
 INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }
 INLINE Doubles choose(Longs m, Doubles a, Doubles b) { return m ? a : b; }
 
+// Of a table of eight rows of doubles the one that an index says (mod 8) for each element, a column
+// at a time
+constexpr int ROWS_AT_ONCE = 8;
+template <const double (&ROWS)[8][16], int> struct Row {
+  const double *first, *second;
+  Row() = default;
+  explicit INLINE Row(Longs i) : first(ROWS[i[0] & 7]), second(ROWS[i[1] & 7]) {}
+  INLINE Doubles column(int j) const { return Doubles{first[j], second[j]}; }
+};
+
 // float16, to nearest even
 inline float float_of_half(uint16_t h) {
   const uint32_t sign = uint32_t(h & 0x8000) << 16, rest = h & 0x7fff;

@@ -17,6 +17,15 @@ namespace {
 // Which results FlushSubnormals flushes: what is too small once it is rounded, or before
 constexpr bool FLUSHES_AFTER_ROUNDING = true;
 
+// The rows of a table of doubles as columns, each of which is a register or two.
+struct Columns {
+  alignas(64) double at[16][8] = {};
+  explicit constexpr Columns(const double (&rows)[8][16]) {
+    for (int i = 0; i < 8; i++)
+      for (int j = 0; j < 16; j++) at[j][i] = rows[i][j];
+  }
+};
+
 INLINE void end_of_streams() { _mm_sfence(); }
 
 struct FlushSubnormals {
