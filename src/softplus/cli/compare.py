@@ -69,7 +69,8 @@ _Depth = Annotated[int | None, typer.Option(help="Hidden layers. [default: the t
 _Width = Annotated[int | None, typer.Option(help="Units a hidden layer. [default: the task's]")]
 _Epochs = Annotated[int | None, typer.Option(help="[default: the task's]")]
 _Seeds = Annotated[
-    int | None, typer.Option(help="Runs of each activation, each on a split of its own.")
+    int | None,
+    typer.Option(help="Runs of each activation, each on a split of its own. [default: the task's]"),
 ]
 _Rates = Annotated[
     str | None,

@@ -182,6 +182,7 @@ def test_more_rows_get_larger_batches_and_fewer_epochs(frame, write):
     assert small.batch_size < large.batch_size
     assert small.epochs > large.epochs
     assert small.width < large.width
+    assert small.seeds > large.seeds
     assert small.steps / 3 < large.steps < small.steps * 3
     assert problems.load(small.source.path, target="y", epochs=3, width=5).epochs == 3
 
