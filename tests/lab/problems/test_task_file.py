@@ -343,10 +343,12 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(source, words, task):
         ("def model(): return nn.Linear('a', 1)", "model\\(\\) of task_0.py raised TypeError"),
         ("def data(): raise KeyError('x')", "data\\(\\) of task_0.py raised KeyError: 'x'"),
         (
-            "class Rows(torch.utils.data.Dataset):\n"
-            "    def __len__(self): return 90\n"
-            "    def __getitem__(self, index): raise OSError('no image')\n"
-            "def data(): return Rows()",
+            """
+            class Rows(torch.utils.data.Dataset):
+                def __len__(self): return 90
+                def __getitem__(self, index): raise OSError('no image')
+            def data(): return Rows()
+            """,
             "data\\(\\) of task_0.py, asked for two examples, raised OSError: no image",
         ),
     ],

@@ -164,6 +164,12 @@ def _load(source: Source) -> Loaded:
     reading.check_columns(frame, path, "--categorical", source.categorical)
     reading.check_columns(frame, path, "--ignore", source.ignored)
 
+    for option, name in roles.items():
+        if name in source.ignored:
+            raise UsageError(f"{option} {name} is in --ignore too: take it out of one of them")
+    frame = frame.drop(source.ignored)
+    reading.check_types(frame, path)
+
     needed = [name for name in roles.values() if name is not None]
     complete = frame.drop_nulls(needed)
     notes = []
