@@ -1,4 +1,4 @@
-"""Prints what compiled functions take, alone and beside reductions: ours, PyTorch's softplus, none.
+"""Prints what compiled functions take, alone and beside reductions: softplus, ReLU, none.
 
 Entering a compiled function and its backward takes the same time whatever it computes, some 100
 microseconds: look at 1,048,576 elements too, where that is small. "none", the same function without
@@ -18,11 +18,12 @@ import softplus
 from softplus.lab import timing
 
 Activation = Callable[[Tensor], Tensor]
-OURS, THEIRS, NONE = "ours", "F.softplus", "none"
+OURS, THEIRS, RELU, NONE = "ours", "F.softplus", "F.relu", "none"
 # As a model calls them.
 ACTIVATIONS: dict[str, Activation] = {
     OURS: lambda x: softplus.softplus(x),  # noqa: PLW0108 -- what torch.compile is to enter
     THEIRS: lambda x: functional.softplus(x),  # noqa: PLW0108
+    RELU: lambda x: functional.relu(x),  # noqa: PLW0108
     NONE: lambda x: x * 1.5,
 }
 ROW = 512
@@ -88,7 +89,7 @@ def show(case: str, found: dict[str, float]) -> None:
     pairs = [f"{n} {found[f'compiled {n}']:.0f}/{found[f'eager {n}']:.0f}" for n in ACTIVATIONS]
     print(f"  {case:26}", *pairs)
     print(f"    ours, of compiled F.softplus: {beside(found['of compiled F'], of_theirs)}")
-    others = [f"{name} {found[f'of eager, {name}']:.2f}" for name in (THEIRS, NONE)]
+    others = [f"{name} {found[f'of eager, {name}']:.2f}" for name in (THEIRS, RELU, NONE)]
     print(
         f"    of its eager: ours {beside(found[f'of eager, {OURS}'], of_eager)},", ", ".join(others)
     )

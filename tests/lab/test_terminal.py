@@ -1,6 +1,7 @@
 """What `softplus.lab.terminal` prints, at the width of the terminal that it prints to."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console

@@ -107,7 +107,8 @@ def test_the_evidence_has_both_tests_and_the_level_of_the_interval():
         higher_is_better=True,
     )
     assert wording.evidence(several[0]) == (
-        "p on these rows: t test 0.033, 0.065 by Holm; exact sign-flip test 0.062. Interval of 97.5%."
+        "p on these rows: t test 0.033, 0.065 by Holm; exact sign-flip test 0.062. "
+        "Interval of 97.5%."
     )
 
 

@@ -3,7 +3,11 @@
 import copy
 import io
 import pickle
+import shutil
+import subprocess
+import sys
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,3 +141,22 @@ def test_a_module_in_shared_memory():
         module[1].raw_beta.fill_(0.25)
     assert torch.equal(received[1].raw_beta, module[1].raw_beta)
     assert torch.equal(received(normal(5, 4)), module(normal(5, 4)))
+
+
+def test_a_second_copy_in_one_process_is_refused(tmp_path):
+    """Before its operators take the place of the first's: PyTorch keeps those for ever."""
+    shutil.copytree(Path(softplus.__file__).parent, tmp_path / "softplus")
+    source = (
+        "import sys, softplus\n"
+        "for name in [name for name in sys.modules if name.split('.')[0] == 'softplus']:\n"
+        "    del sys.modules[name]\n"
+        f"sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import softplus\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, check=False
+    )
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: softplus is loaded already in this process")
+    assert str(tmp_path) in last
+    assert "Overriding a previously registered kernel" not in result.stderr

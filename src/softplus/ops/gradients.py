@@ -234,7 +234,7 @@ class ForwardBroadcast(Function):
             return (None,) * 5
         x, beta = ctx.saved_tensors
         each_beta = operators.broadcast(x, beta)
-        to_input, to_beta = _run("backward_each", grad, *each_beta, *ctx.options)
+        to_input, to_beta = run_operator("backward_each", grad, *each_beta, *ctx.options)
         if ctx.needs_input_grad[2]:
             to_beta = to_beta.sum_to_size(beta.shape).to(beta.dtype)
         return None, to_input.sum_to_size(x.shape), to_beta, None, None

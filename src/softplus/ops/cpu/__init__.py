@@ -110,6 +110,12 @@ def unpatch() -> None:
     _entry.unpatch()
 
 
+if torch._C._dispatch_has_kernel("softplus::forward"):  # noqa: SLF001 -- it has no public name
+    raise ImportError(
+        "softplus is loaded already in this process, from another folder or before it was taken "
+        f"out of sys.modules, and PyTorch keeps its operators: {__file__} cannot be loaded beside "
+        "it. Leave one copy of softplus on sys.path, and start Python anew"
+    )
 _kernels: Any = _load("_kernels")
 if _kernels == _NOT_BUILT:
     absent = f"they were not built; with a C++ compiler: {installation.to_build_kernels()}"
