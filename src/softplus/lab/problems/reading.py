@@ -26,7 +26,10 @@ def read(path: Path) -> pl.DataFrame:
         raise UsageError(f"{path} is no file: give the path of a CSV, Parquet or NPZ file")
     kind = {".npz": "NPZ", ".parquet": "Parquet", ".pq": "Parquet"}.get(path.suffix.lower(), "CSV")
     try:
-        frame = {"NPZ": _npz, "Parquet": pl.read_parquet, "CSV": _csv}[kind](path)
+        if kind == "NPZ":
+            frame = _npz(path)
+        else:
+            frame = pl.read_parquet(path) if kind == "Parquet" else _csv(path)
     except (pl.exceptions.PolarsError, OSError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, UsageError):
             raise
