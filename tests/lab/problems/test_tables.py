@@ -170,8 +170,9 @@ def test_rows_without_a_target_are_left_out_and_counted(frame, write):
 
 
 def test_the_target_that_time_is_counted_to_is_what_a_linear_model_reaches(frame, write):
-    metric = load(write(frame))[0].metric
-    assert 70 < metric.goal < 100
+    problem, notes = load(write(frame))
+    assert 70 < problem.metric.goal < 100
+    assert f"{problem.metric.goal:g} of accuracy: what a linear model" in notes
     price = load(write(frame), "price")[0].metric
     assert 0 < price.goal < frame["price"].std() + price.margin
 

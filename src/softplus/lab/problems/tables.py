@@ -124,14 +124,15 @@ def load(
     loaded = _load(source)
     train, validation, test = map(len, loaded.splitter.split(0))
     batch_size, epochs = usual_training(train)
+    metric = _with_goal(loaded)
     return Table(
         **{
             "name": path.name,
             "title": f"{loaded.rows:,} rows, {target} from {loaded.data.columns} columns",
-            "metric": _with_goal(loaded),
+            "metric": metric,
             "learning_rates": _GRID,
             "test_ratio": None if time else test / train,
-            "notes": loaded.notes,
+            "notes": (*loaded.notes, *_goal_notes(metric)),
             "rows": loaded.rows,
             "epochs": epochs,
             "batch_size": batch_size,
@@ -257,3 +258,12 @@ def _with_goal(loaded: Loaded) -> Metric:
     margin = metric.margin or 0.0
     goal = reached - margin if metric.higher_is_better else reached + margin
     return Metric(**{**vars(metric), "goal": float(f"{goal:.3g}")})
+
+
+def _goal_notes(metric: Metric) -> list[str]:
+    if metric.goal is None:
+        return []
+    return [
+        f"time is counted to {metric.goal:g} of {metric.name}: what a linear model reaches on the "
+        "validation rows of the first split, less the margin"
+    ]
