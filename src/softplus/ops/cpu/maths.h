@@ -187,7 +187,7 @@ INLINE F beyond_segments(F x, const OneBeta& beta) {
   const F square = r * r, q = polynomial(r, EXPM1_FAR), about = F(1) + fma(square, q, r);
   const F t = about * power_or_zero<UNIT>(n_and_magic);
   const F small = about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS));
-  const F rest = fma(square, q, r + small);
+  const F rest = r + fma(square, q, small);
   if constexpr (UNIT) {
     return fma(F(1) + rest, power(n_and_magic), linear);
   } else {  // 2^32 times too large, so that no part underflows before the sum does
