@@ -18,7 +18,8 @@ def _as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(inductor, "_on_gpu", lambda _: True)
     monkeypatch.setattr(dispatch, "_compiled_for_cpu", lambda *_: False)
     monkeypatch.setattr(dispatch, "_compiled_for_gpu", lambda _: True)
-    with torch._inductor.config.patch(force_disable_caches=True):
+    of_autograd = torch._functorch.config.patch(enable_autograd_cache=False)
+    with torch._inductor.config.patch(fx_graph_cache=False), of_autograd:
         yield
 
 
