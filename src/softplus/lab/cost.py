@@ -16,8 +16,8 @@ from softplus.lab.problems import Problem
 from softplus.lab.problems.torch_problem import TorchProblem
 from softplus.lab.statistics import Interval, median_interval
 
-# Every few rounds with new networks, made in another order: where their memory lies makes one of two
-# alike up to 4% faster.
+# Every few rounds with new networks, made in another order: where their memory lies makes one of
+# two alike up to 4% faster.
 _NETWORKS, _ROUNDS = 8, 5
 _SECONDS_A_VISIT = 2e-3
 # On a busy machine it is tried again, so many times in all.
