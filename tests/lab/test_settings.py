@@ -47,7 +47,7 @@ def test_what_is_not_said_is_the_tasks_own():
     digits = problems.load("digits")
     settings = said()
     assert settings.learning_rates == digits.learning_rates
-    assert (settings.seeds, settings.margin) == (10, digits.metric.margin)
+    assert (settings.seeds, settings.margin) == (digits.seeds, digits.metric.margin)
 
 
 def test_what_is_said_counts_more_than_quick():

@@ -69,7 +69,8 @@ _Depth = Annotated[int | None, typer.Option(help="Hidden layers. [default: the t
 _Width = Annotated[int | None, typer.Option(help="Units a hidden layer. [default: the task's]")]
 _Epochs = Annotated[int | None, typer.Option(help="[default: the task's]")]
 _Seeds = Annotated[
-    int | None, typer.Option(help="Runs of each activation, each on a split of its own.")
+    int | None,
+    typer.Option(help="Runs of each activation, each on a split of its own. [default: the task's]"),
 ]
 _Rates = Annotated[
     str | None,
@@ -209,7 +210,7 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     chosen = engines.choose(engine, jobs=jobs, address=address, gpus=gpus)
     files.prepare_folder("--out", out)
     console = Console()
-    _announce(asked, jobs, console)
+    _announce(asked, jobs)
     study = _run(asked, chosen, out, console)
     paths = study.save(out)
     terminal.show_study(study.results, console)
@@ -254,12 +255,18 @@ def _names(spelling: str | None) -> list[str]:
     return [name.strip() for name in spelling.split(",")] if spelling else []
 
 
-def _announce(settings: Any, jobs: int, console: Any) -> None:
-    """Say what will be done and about how long it takes, having tried a step of each arm."""
+def _announce(settings: Any, jobs: int) -> None:
+    """Say what will be done and about how long it takes, having tried a step of each arm.
+
+    That goes to stderr, as progress does: a closed pipe must not end a study before it begins.
+    """
+    from rich.console import Console
+
     from softplus.lab import terminal
     from softplus.lab.problems.rehearsal import rehearse
 
     problem = settings.problem
+    console = Console(stderr=True)
     seconds = rehearse(problem, settings.activations)
     terminal.say(f"{problem.name}: {problem.title}; {problem.training}", console)
     for note in problem.notes:

@@ -12,7 +12,6 @@ from softplus.lab.trials import Trial
 # Tuning runs on seeds of its own, so that no final seed has seen its learning rate chosen.
 _FIRST_TUNING_SEED = 1_000_000
 _TUNING_SEEDS = 3
-_SEEDS = 10
 # A smoke test's, too short for a verdict to rest on.
 _QUICK_SEEDS, _QUICK_RATES = 3, (1e-3, 1e-2)
 
@@ -89,7 +88,7 @@ def settings(
     return Settings(
         problem=problem,
         activations=tuple(activations.parse_list(spellings or problem.arms, inits)),
-        seeds=(_QUICK_SEEDS if quick else _SEEDS) if seeds is None else seeds,
+        seeds=(_QUICK_SEEDS if quick else problem.seeds) if seeds is None else seeds,
         learning_rates=grid,
         margin=problem.metric.margin if margin is None else margin,
     )

@@ -182,6 +182,7 @@ def test_more_rows_get_larger_batches_and_fewer_epochs(frame, write):
     assert small.batch_size < large.batch_size
     assert small.epochs > large.epochs
     assert small.width < large.width
+    assert small.seeds > large.seeds
     assert small.steps / 3 < large.steps < small.steps * 3
     assert problems.load(small.source.path, target="y", epochs=3, width=5).epochs == 3
 
@@ -233,6 +234,7 @@ def test_a_file_that_changes_during_a_study_is_refused(frame, write):
         ("a,t,y\n" + "1,0,x\n2,0,z\n" * 20, {"time": "t"}, ["--time t", "too many rows of one"]),
         ("a,t,y\n" + "1,q,x\n2,r,z\n" * 20, {"time": "t"}, ["--time t", "String", "dates"]),
         ("a,g,y\n" + "1,0,x\n2,1,z\n" * 20, {"group": "g"}, ["--group g has 2 groups", "10"]),
+        ("a,y\n1,2\n", {"ignored": ["y"]}, ["--target y is in --ignore too"]),
         ("a,g,y\n1,1,1\n", {"group": "g", "time": "g"}, ["--group and --time", "one of them"]),
     ],
 )
@@ -266,6 +268,8 @@ def test_files_that_are_no_tables_are_refused(tmp_path, write):
     lists = pl.DataFrame({"a": [[1, 2], [3]], "y": [1, 2]})
     with pytest.raises(UsageError, match=r"column 'a' .* --ignore"):
         load(write(lists, "t.parquet"))
+    longer = pl.DataFrame({"a": [[1]] * 40, "b": range(40), "y": [0.5, 1.5] * 20})
+    assert load(write(longer, "t.parquet"), ignored=["a"])[0].rows == 40
 
 
 def test_options_for_tables_are_refused_elsewhere():

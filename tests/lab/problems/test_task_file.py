@@ -191,6 +191,12 @@ def test_the_better_way_is_read_off_the_metrics_name(name, higher, task):
     assert task(NUMBERS, function).metric.higher_is_better == higher
 
 
+def test_a_loss_with_a_default_of_its_own_takes_outputs_and_targets(task):
+    problem = task(NUMBERS, "def loss(outputs, targets, weight=2.0): return weight * outputs.sum()")
+    model, x = problem.model(RELU), torch.randn(3, 2)
+    assert torch.equal(problem.loss(model, x, x[:, 0]), 2 * model(x).sum())
+
+
 def test_a_loss_and_a_metric_may_take_the_model(task):
     problem = task(
         NUMBERS,
@@ -206,6 +212,19 @@ def test_a_loss_and_a_metric_may_take_the_model(task):
     (outcome,) = problem.run([Trial("softplus", 1e-3, 0, measured=False)])
     assert outcome.failure is None
     assert outcome.test > 0
+
+
+COUNTS = NUMBERS.replace("x.prod(dim=1)", "(x * 9).abs().sum(dim=1).long()")
+
+
+def test_whole_numbers_are_classes_only_where_the_model_has_an_output_for_each(task):
+    with pytest.raises(UsageError, match="the model has one output: return fractions"):
+        task(COUNTS)
+    poisson = "def loss(outputs, targets): return nn.PoissonNLLLoss()(outputs[:, 0], targets)"
+    problem = task(COUNTS, poisson)
+    assert problem.metric.name == "loss"
+    assert problem.run([Trial("relu", 1e-3, 0, measured=False)])[0].failure is None
+    assert task(PLAIN, "def loss(outputs, targets): return outputs.sum()").metric.name == "accuracy"
 
 
 FORMS = {
@@ -323,6 +342,15 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(source, words, task):
         ("1 / 0", "task_0.py raised ZeroDivisionError"),
         ("def model(): return nn.Linear('a', 1)", "model\\(\\) of task_0.py raised TypeError"),
         ("def data(): raise KeyError('x')", "data\\(\\) of task_0.py raised KeyError: 'x'"),
+        (
+            """
+            class Rows(torch.utils.data.Dataset):
+                def __len__(self): return 90
+                def __getitem__(self, index): raise OSError('no image')
+            def data(): return Rows()
+            """,
+            "data\\(\\) of task_0.py, asked for two examples, raised OSError: no image",
+        ),
     ],
 )
 def test_what_the_file_raises_comes_with_its_own_traceback(more, what, task):

@@ -46,8 +46,8 @@ class Problem(ABC):
 
     `learning_rates` is the grid to choose from; where it is empty the problem trains at its own
     rate. `test_ratio` is the size of the test split over that of the training split, None where
-    it is not known. `arms` are compared where the user names none. `rows` is how many `things`, in
-    words, the data hold. `notes` say what was detected and done.
+    it is not known. `arms` are compared, on so many `seeds`, where the user says nothing else.
+    `rows` is how many `things`, in words, the data hold. `notes` say what was detected and done.
     """
 
     # Whether a trial may take the whole machine, so that by default they run one by one.
@@ -59,6 +59,7 @@ class Problem(ABC):
     learning_rates: tuple[float, ...]
     test_ratio: float | None
     arms: str = "relu,softplus"
+    seeds: int = 10
     rows: int | None = None
     things: str = "rows"
     notes: tuple[str, ...] = ()

@@ -24,17 +24,12 @@ def read(path: Path) -> pl.DataFrame:
     """
     if not path.is_file():
         raise UsageError(f"{path} is no file: give the path of a CSV, Parquet or NPZ file")
-    ending = path.name.lower()
-    kind = (
-        "NPZ"
-        if ending.endswith(".npz")
-        else "Parquet"
-        if ending.endswith(("parquet", "pq"))
-        else "CSV"
-    )
-    reader = _npz if kind == "NPZ" else pl.read_parquet if kind == "Parquet" else _csv
+    kind = {".npz": "NPZ", ".parquet": "Parquet", ".pq": "Parquet"}.get(path.suffix.lower(), "CSV")
     try:
-        frame = reader(path)
+        if kind == "NPZ":
+            frame = _npz(path)
+        else:
+            frame = pl.read_parquet(path) if kind == "Parquet" else _csv(path)
     except (pl.exceptions.PolarsError, OSError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, UsageError):
             raise
@@ -42,12 +37,6 @@ def read(path: Path) -> pl.DataFrame:
         raise UsageError(f"{path} cannot be read as {kind}: {what}") from None
     if frame.is_empty():
         raise UsageError(f"{path} has no rows")
-    for name, dtype in frame.schema.items():
-        if dtype.is_nested() or dtype in {pl.Object, pl.Binary}:
-            raise UsageError(
-                f"column {name!r} of {path} holds {dtype}, which is neither a number nor a "
-                "category: leave it out with --ignore"
-            )
     # A float's NaN is a missing value too.
     return frame.with_columns(pl.selectors.float().fill_nan(None))
 
@@ -97,6 +86,16 @@ def _npz(path: Path) -> pl.DataFrame:
             flat = values.reshape(len(values), -1)
             columns |= {f"{name}_{index}": flat[:, index] for index in range(flat.shape[1])}
     return pl.DataFrame(columns)
+
+
+def check_types(frame: pl.DataFrame, path: Path) -> None:
+    """Raise UsageError where a column holds what is neither a number nor a category."""
+    for name, dtype in frame.schema.items():
+        if dtype.is_nested() or dtype in {pl.Object, pl.Binary}:
+            raise UsageError(
+                f"column {name!r} of {path} holds {dtype}, which is neither a number nor a "
+                f"category: leave it out with --ignore {name}"
+            )
 
 
 def check_columns(frame: pl.DataFrame, path: Path, option: str, names: tuple[str, ...]) -> None:

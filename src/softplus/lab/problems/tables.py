@@ -24,8 +24,10 @@ from softplus.lab.problems.torch_problem import Split, usual_training
 
 _GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 _FEWEST_ROWS = 25
-# Units a hidden layer, and from so many rows on.
-_WIDTH, _WIDER, _MANY_ROWS = 64, 128, 10_000
+# Up to so many rows a training takes a second, so there are more of them, of smaller networks.
+_FEW_ROWS = 10_000
+_WIDTH, _WIDER = 64, 128
+_SEEDS, _FEWER_SEEDS = 30, 10
 # What a linear model is fitted to, to give time something to count to.
 _BASELINE_ROWS = 5_000
 
@@ -133,7 +135,8 @@ def load(
             "rows": loaded.rows,
             "epochs": epochs,
             "batch_size": batch_size,
-            "width": _WIDTH if loaded.rows <= _MANY_ROWS else _WIDER,
+            "width": _WIDTH if loaded.rows <= _FEW_ROWS else _WIDER,
+            "seeds": _SEEDS if loaded.rows <= _FEW_ROWS else _FEWER_SEEDS,
             "source": source,
             "lengths": (train, validation, test),
             **changes,
@@ -160,6 +163,12 @@ def _load(source: Source) -> Loaded:
         reading.check_columns(frame, path, option, (name,) if name is not None else ())
     reading.check_columns(frame, path, "--categorical", source.categorical)
     reading.check_columns(frame, path, "--ignore", source.ignored)
+
+    for option, name in roles.items():
+        if name in source.ignored:
+            raise UsageError(f"{option} {name} is in --ignore too: take it out of one of them")
+    frame = frame.drop(source.ignored)
+    reading.check_types(frame, path)
 
     needed = [name for name in roles.values() if name is not None]
     complete = frame.drop_nulls(needed)

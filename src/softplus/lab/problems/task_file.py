@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from softplus import samples
 from softplus.conversion import convert, find_sites
 from softplus.lab import training
 from softplus.lab.activations import Activation
@@ -172,12 +173,16 @@ def load(path: Path, **changes: int) -> TaskFile:
         if hasattr(task, name)
     }
     model = _model(task, path)
-    sample, targets = data.batch(train[:2])
+    with their_code(f"data() of {path.name}, asked for two examples,"):
+        sample, targets = data.batch(train[:2])
+    with their_code(f"model() of {path.name}, run on two examples,"), torch.no_grad():
+        outputs = samples.run(samples.evaluation_copy(model), sample)
+    outputs = getattr(outputs, "logits", outputs)
     staying = tuple(site.name for site in find_sites(model) if site.obstacle is not None)
     settings: dict[str, Any] = {
         "name": path.name,
         "title": f"{type(model).__name__} on {len(data):,} examples",
-        "metric": task_options.judged_by(task, path, targets),
+        "metric": task_options.judged_by(task, path, outputs, targets),
         "learning_rates": task_options.rates(task, path),
         # A test that is always the same says nothing about another one.
         "test_ratio": len(test) / len(train) if len(data.lengths) == 1 else None,

@@ -66,12 +66,26 @@ def _is_sgd(optimizer: Any) -> bool:
         return isinstance(optimizer([nn.Parameter(torch.zeros(1))], lr=0.1), torch.optim.SGD)
 
 
-def judged_by(task: ModuleType, path: Path, targets: Any) -> Metric:
-    """Return what the task is judged by: its own metric, or accuracy, or its loss."""
+def judged_by(task: ModuleType, path: Path, outputs: Any, targets: Any) -> Metric:
+    """Return what the task is judged by: its own metric, or accuracy, or its loss.
+
+    Args:
+        task: The file as a module.
+        path: Its path, for messages.
+        outputs: What the model makes of some examples.
+        targets: The targets of these.
+    """
     margin, goal = getattr(task, "margin", None), getattr(task, "goal", None)
     own = getattr(task, "metric", None)
     if own is None:
-        if are_classes(targets) and not takes_the_model(getattr(task, "loss", None)):
+        columns = outputs.shape[1] if isinstance(outputs, Tensor) and outputs.dim() == 2 else 0
+        if are_classes(targets) and columns == 1 and not hasattr(task, "loss"):
+            raise UsageError(
+                f"the targets of {path.name} are whole numbers, which are classes unless a loss "
+                "says otherwise, and the model has one output: return fractions from data(), or "
+                "define loss"
+            )
+        if are_classes(targets) and columns > 1:
             return Metric("accuracy", "%", True, 1.0 if margin is None else margin, goal)
         name = "loss" if hasattr(task, "loss") else _RMSE
         return Metric(name, "", False, margin, goal)
@@ -107,7 +121,8 @@ def takes_the_model(function: Any) -> bool:
     """Whether a loss or a metric takes (model, inputs, targets), not (outputs, targets)."""
     if function is None or isinstance(function, nn.Module):
         return False
-    return len(inspect.signature(function).parameters) == 3
+    parameters = inspect.signature(function).parameters.values()
+    return sum(parameter.default is parameter.empty for parameter in parameters) == 3
 
 
 def usual_loss(outputs: Tensor, targets: Tensor) -> Tensor:
