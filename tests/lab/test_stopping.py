@@ -122,7 +122,7 @@ def test_a_disk_that_is_full_in_the_middle_is_one_line_and_loses_nothing(tmp_pat
     command = shlex.join([*small, "--out", str(tmp_path)])
     # No file may grow beyond 200 kB: the study's own does, when the last trials come in.
     full = subprocess.run(
-        ["bash", "-c", f"ulimit -f 200; exec {command}"],
+        ["/bin/bash", "-c", f"ulimit -f 200; exec {command}"],
         capture_output=True,
         text=True,
         check=False,
