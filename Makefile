@@ -75,7 +75,7 @@ clean:
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
 	# Without isolation: the CPU kernels are built against the PyTorch just installed.
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,ray,test]'
 	touch $@
 
 .venv/browser: .venv/installed

@@ -46,6 +46,7 @@ def accuracy_of_float32(device: str, thinning: int) -> str:
     said = []
     for beta in (1.0, -1.0, 0.1, 100.0):
         x = thin()[0][::thinning] / abs(beta)
+        x = x[x.isfinite()]
         y, s, curvature = exact(x, beta)
         forward, first, second = derivatives(x.to(device), beta)
         unit = abs(beta) == 1

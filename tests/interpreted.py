@@ -23,6 +23,7 @@ launch = launcher()
 triton.serves = entry.served = lambda tensor: tensor.is_cpu
 gradients.implementations = lambda _: launch.OPERATORS
 entry._by_kernel = recorded.softplus
+gradients.calls.plain_forward_each = launch.OPERATORS["forward_each"]
 gradients.calls.plain_backward = launch.OPERATORS["backward"]
 gradients.calls.forward_into = launch.forward_into
 triton._register("CPU")

@@ -305,7 +305,7 @@ def test_a_full_disk_is_one_clear_line():
             text=True,
             check=False,
         )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr == "softplus: [Errno 28] No space left on device\n"
 
 

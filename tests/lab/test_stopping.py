@@ -1,6 +1,7 @@
 """A study that is stopped, by `softplus.lab.stopping` or by force: what is kept, who is left."""
 
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -112,6 +113,30 @@ def test_a_study_killed_in_the_middle_goes_on_where_it_was(study, tmp_path):
     assert len(after) == TRIALS
     assert before.items() <= after.items()
     assert not again.processes()
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_in_the_middle_is_one_line_and_loses_nothing(tmp_path):
+    small = [sys.executable, "-m", "softplus.cli", "compare", "diabetes", "--jobs", "1"]
+    small += ["--width", "8", "--epochs", "1", "--seeds", "40", "--lr", "1e-2,1e-3"]
+    command = shlex.join([*small, "--out", str(tmp_path)])
+    # No file may grow beyond 200 kB: the study's own does, when the last trials come in.
+    full = subprocess.run(
+        ["/bin/bash", "-c", f"ulimit -f 200; exec {command}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == 2, full.stdout + full.stderr
+    assert "cannot be written" in full.stderr
+    assert len(full.stderr.strip().splitlines()) == 1
+    before = rows(tmp_path / "study.sqlite")
+    assert before
+    again = subprocess.run(shlex.split(command), capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    after = rows(tmp_path / "study.sqlite")
+    assert before.items() <= after.items()
+    assert len(after) == 2 * (2 * 3 + 40)
 
 
 def rows(file):

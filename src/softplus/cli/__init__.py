@@ -1,5 +1,6 @@
 """The command line: one module a command, which reads its arguments, calls the lab and prints."""
 
+import errno
 import sys
 
 try:
@@ -58,4 +59,6 @@ def main() -> None:
         from softplus.lab import terminal
 
         terminal.complain(error)
-        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
+        # A full disk is the user's to put right too.
+        theirs = isinstance(error, UsageError) or error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise SystemExit(2 if theirs else 1) from None

@@ -22,12 +22,13 @@ SMALL = ["digits", "--seeds", "2", "--lr", "1e-3,1e-2"]
 
 
 @pytest.fixture
-def cluster():
+def cluster(monkeypatch):
     """Start a Ray cluster of two workers; return its address and the mark of its processes."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     mark = uuid.uuid4().hex
-    environment = {**os.environ, "SOFTPLUS_TEST": mark, "RAY_DISABLE_IMPORT_WARNING": "1"}
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    environment = {**os.environ, "SOFTPLUS_TEST": mark}
     command = ["start", "--head", "--num-cpus=2", f"--port={port}", "--include-dashboard=false"]
     program = [sys.executable, "-m", "ray.scripts.scripts"]
     head = subprocess.Popen(

@@ -55,7 +55,10 @@ def test_a_script_sees_what_it_sees_without_us(tmp_path):
 
 def test_a_traceback_is_the_script_s_own(tmp_path, run):
     script = tmp_path / "train.py"
-    script.write_text("import torch\ntorch.relu(torch.zeros(1))\nraise ValueError('mine')\n")
+    script.write_text(
+        "import torch; from softplus.lab import record; record(0.5); record(loss=2)\n"
+        "torch.relu(torch.zeros(1))\nraise ValueError('mine')\n"
+    )
     done, printed, said = run(str(script))
     assert (done.code, printed) == (1, "")
     assert said == (
@@ -63,7 +66,9 @@ def test_a_traceback_is_the_script_s_own(tmp_path, run):
         f'  File "{script}", line 3, in <module>\n'
         "    raise ValueError('mine')\nValueError: mine\n"
     )
-    assert done.summary == "ReLU computed softplus:beta=5 in 1 call"
+    assert done.summary == (
+        "ReLU computed softplus:beta=5 in 1 call; recorded score=0.5; recorded loss=2"
+    )
     assert done.fault is None
 
 

@@ -53,7 +53,8 @@ class Cluster(Engine):
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"--address {self._address}: no Ray cluster can be used there "
-                f"({str(error).strip().splitlines()[0]}); start one with: ray start --head"
+                f"({str(error).strip().splitlines()[0]}); start one with: ray start --head, and "
+                "where it asks for a token, set RAY_AUTH_MODE=token here"
             ) from None
         self._started = True
 

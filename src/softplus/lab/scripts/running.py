@@ -72,8 +72,9 @@ def _interrupt(process: subprocess.Popen[bytes]) -> None:
 
 
 def _describe(activation: Activation, told: account.Told) -> str:
-    if activation.name == "relu":
-        return "relu: the script ran as it is"
     calls = sum(told.replaced.values())
     summary = f"ReLU computed {activation.name} in {calls:,} call{'s' * (calls != 1)}"
-    return "; ".join([summary, *told.remarks()])
+    if activation.name == "relu":
+        summary = "relu: the script ran as it is"
+    values = [f"recorded {name or 'score'}={value:g}" for name, value in told.recorded.items()]
+    return "; ".join([summary, *told.remarks(), *values])

@@ -187,7 +187,7 @@ INLINE F beyond_segments(F x, const OneBeta& beta) {
   const F square = r * r, q = polynomial(r, EXPM1_FAR), about = F(1) + fma(square, q, r);
   const F t = about * power_or_zero<UNIT>(n_and_magic);
   const F small = about * fma(t, polynomial(t, TAIL), n * F(LN2_FLOAT_EXCESS));
-  const F rest = fma(square, q, r + small);
+  const F rest = r + fma(square, q, small);
   if constexpr (UNIT) {
     return fma(F(1) + rest, power(n_and_magic), linear);
   } else {  // 2^32 times too large, so that no part underflows before the sum does
@@ -319,7 +319,7 @@ INLINE D softplus_of_double(D x, const Beta<D>& beta) {
 }
 
 // Largest error, ULP   beta = 1      any
-//   float32              0.9672     1.90
+//   float32              0.9438     1.90
 //   float64                1.91     1.58
 //   bfloat16                0.5     0.53
 //   float16                 0.5     0.76

@@ -8,14 +8,13 @@ stays as it is.
 from __future__ import annotations  # this may be any Python that the script starts
 
 import importlib.machinery
-import importlib.util
-import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # typing's own would be loaded for it
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 class _Imports:
@@ -50,7 +49,7 @@ def _swap(torch: Any) -> None:
     if seed is not None:
         torch.manual_seed(int(seed))
     with open(os.path.join(folder, f"{os.getpid()}.json"), "w", encoding="utf-8") as file:
-        json.dump({}, file)
+        file.write("{}")
     audited = "SOFTPLUS_AUDIT" in os.environ
     if os.environ["SOFTPLUS_ACTIVATION"] == "relu" and not audited:
         return
@@ -81,7 +80,9 @@ def _run_shadowed() -> None:
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize")
     if spec is not None and spec.loader is not None:
-        module = importlib.util.module_from_spec(spec)
+        from importlib.util import module_from_spec
+
+        module = module_from_spec(spec)
         sys.modules["sitecustomize"] = module
         spec.loader.exec_module(module)
 
