@@ -132,7 +132,9 @@ def load(
             "metric": metric,
             "learning_rates": _GRID,
             "test_ratio": None if time else test / train,
-            "notes": (*loaded.notes, *_goal_notes(metric)),
+            "notes": (
+                (*loaded.notes, _said_of_goal(metric)) if metric.goal is not None else loaded.notes
+            ),
             "rows": loaded.rows,
             "epochs": epochs,
             "batch_size": batch_size,
@@ -260,10 +262,8 @@ def _with_goal(loaded: Loaded) -> Metric:
     return Metric(**{**vars(metric), "goal": float(f"{goal:.3g}")})
 
 
-def _goal_notes(metric: Metric) -> list[str]:
-    if metric.goal is None:
-        return []
-    return [
+def _said_of_goal(metric: Metric) -> str:
+    return (
         f"time is counted to {metric.goal:g} of {metric.name}: what a linear model reaches on the "
         "validation rows of the first split, less the margin"
-    ]
+    )
