@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from softplus import cli
+from softplus.lab import activations, problems
 from softplus.lab.problems import networks
 
 SMALL = ["--width", "8", "--epochs", "1", "--seeds", "2", "--lr", "1e-2", "--jobs", "1"]
@@ -311,6 +312,11 @@ def test_a_full_disk_is_one_clear_line():
 
 def test_help_opens_with_what_the_program_is_for():
     assert "Softplus beside ReLU" in softplus("--help").stdout
+
+
+def test_help_names_every_arm_and_every_task():
+    printed = " ".join(softplus("compare", "--help").stdout.split())
+    assert all(name in printed for name in [*activations.NAMES, *problems.BUILT_IN])
 
 
 def test_without_the_lab_extra_the_command_says_how_to_get_it():

@@ -1,6 +1,7 @@
 """Task files, `softplus.lab.problems.task_file`: what they may say, and how they are refused."""
 
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -421,3 +422,12 @@ def test_the_arm_relu_is_marked_and_softplus_in_the_model_is_not(task):
     model = task(own).model(SOFTPLUS)
     assert list(activations.sites(model)) == ["1"]
     assert isinstance(model[1], Softplus)
+
+
+def test_the_file_on_the_page_works(task):
+    page = Path(__file__).parents[3] / "docs" / "your-problem.md"
+    source = page.read_text().split("```python\n")[1].split("```")[0]
+    problem = task(source, epochs=1)
+    assert problem.title == "Sequential on 1,797 examples"
+    (outcome,) = problem.run([Trial("softplus:beta=5", 1e-2, 0, measured=False)])
+    assert outcome.test > 50
