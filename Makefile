@@ -79,7 +79,7 @@ clean:
 	touch $@
 
 .venv/browser: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test,browser]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser]'
 	touch $@
 
 .venv/wheel/installed:

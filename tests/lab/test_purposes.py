@@ -32,7 +32,7 @@ def changed(results, name, change):
 def test_every_purpose_has_a_finding_on_every_arm():
     found = purposes.purposes(studies.results())
     assert [purpose.name for purpose in found] == [
-        "Accuracy",
+        "Test accuracy",
         "Steps to 90%",
         "Seconds to 90%",
         "Cost of a step",
@@ -50,12 +50,12 @@ def test_every_purpose_has_a_finding_on_every_arm():
 
 def test_a_script_has_the_purpose_that_it_measured():
     found = purposes.purposes(studies.results("relu,softplus", measured=False))
-    assert [purpose.name for purpose in found] == ["Accuracy"]
+    assert [purpose.name for purpose in found] == ["Test accuracy"]
 
 
 def test_accuracy_is_the_verdict_itself():
     results = studies.results()
-    found = finding(results, "Accuracy")
+    found = finding(results, "Test accuracy")
     assert found.winner == results.verdicts[0].these_rows.winner == "relu"
     assert found.says == "relu is better"
     assert found.figures.startswith("-1.2 points (")

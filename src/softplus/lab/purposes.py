@@ -97,8 +97,8 @@ def _metric(results: Results) -> Purpose:
     """Return the purpose that the whole study is about."""
     metric = results.problem.metric
     return Purpose(
-        metric.name.capitalize(),
-        f"on the test rows; {'higher' if metric.higher_is_better else 'lower'} is better",
+        f"Test {metric.name}",
+        f"what the study asks; {'higher' if metric.higher_is_better else 'lower'} is better",
         tuple(
             _of_verdict(verdict, "better", metric.difference_unit) for verdict in results.verdicts
         ),

@@ -221,13 +221,14 @@ def _side(sign: str) -> list[_Line]:
 
 def _training(problem: Problem) -> list[_Line]:
     metric = problem.metric
+    budget = "the best of the same budget, on separate seeds" if problem.learning_rates else ""
     lines: list[_Line] = [
         (
             f"Test {metric.name}" + (f" ({metric.unit})" if metric.unit else ""),
             f"{'higher' if metric.higher_is_better else 'lower'} is better",
             _test_metric(metric.unit == "%"),
         ),
-        ("Learning rate", "the best of the same budget, on separate seeds", _learning_rate),
+        ("Learning rate", budget, _learning_rate),
         ("Unfinished runs", "what diverged is judged at its best state before", _unfinished),
     ]
     if metric.goal is not None:
