@@ -79,15 +79,17 @@ def run(problem: TorchProblem, trials: Sequence[Trial]) -> list[Outcome]:
     From a loss on that is no longer finite nothing counts. A trial's outcome depends on nothing
     but the trial: not on the others that are given, nor on their order.
     """
+    groups: dict[tuple[str, bool], list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault((trial.arm, trial.measured), []).append(trial)
     outcomes: dict[Trial, Outcome] = {}
-    for arm in dict.fromkeys(trial.arm for trial in trials):
-        group = [trial for trial in trials if trial.arm == arm]
+    for group in groups.values():
         outcomes |= zip(group, _outcomes(problem, group), strict=True)
     return [outcomes[trial] for trial in trials]
 
 
 def _outcomes(problem: TorchProblem, trials: list[Trial]) -> list[Outcome]:
-    """Train the trials of one arm; what raises is an outcome of the trial that raised."""
+    """Train the trials of one arm, measured or not; who raises has that as its outcome."""
     try:
         return _train(problem, trials)
     except UsageError:
