@@ -49,7 +49,7 @@ CALL_SIZES = (64, 1024) if DRY else tuple(4**k for k in range(3, 14))
 ROUNDS = 2 if DRY else 7
 SECONDS = 0.001 if DRY else 0.02  # of a round of one contender
 SERVED_FROM = triton.from_bytes
-LIMIT = 220.0  # seconds, after which what is left is skipped
+LIMIT = math.inf if DRY else 220.0  # seconds, after which what is left is skipped
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MORE_DTYPES = DTYPES | {"float16": torch.float16, "float64": torch.float64}
 
@@ -228,8 +228,8 @@ def tune() -> list[dict[str, Any]]:
     for name, dtype in MORE_DTYPES.items():
         size = SIZES[0] if DRY else SIZES[1]
         x, g = normal(size, dtype), normal(size, dtype)
-        for block in (512, 1024, 2048, 4096):
-            for warps in (2, 4, 8):
+        for block in (1024,) if DRY else (512, 1024, 2048, 4096):
+            for warps in (4,) if DRY else (2, 4, 8):
                 launch.shape = lambda _, shape=(block, warps): shape
                 with torch.no_grad():
                     forward = timed({"ours": lambda x=x: softplus.softplus(x)}, on_device=True)
@@ -341,10 +341,10 @@ def main() -> int:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     kept = {name: rows for name, rows in results.items() if isinstance(rows, list)}
     results["from_bytes"] = from_bytes(kept.get("calls", []))
-    results["bounds"] = bounds(kept)
+    results["bounds"] = bounds(kept)  # of a dry run they mean nothing
     options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     print(f"\nfrom_bytes by these figures: {results['from_bytes']}")
-    for bound, met in results["bounds"].items():
+    for bound, met in ({} if DRY else results["bounds"]).items():
         print("met   " if met else "MISSED", bound)
     failed = [name for name in sections if str(results[name]).startswith("failed")]
     failed += [row["check"] for row in kept.get("checks", []) if row["result"] != "passed"]

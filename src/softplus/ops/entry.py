@@ -135,9 +135,10 @@ def _softplus_into(  # noqa: PLR0911 -- each kind of call leaves as soon as it i
 def _overwritten(input: Tensor, beta: float, threshold: float) -> Tensor | None:
     """Write softplus over an input on a GPU that autograd follows, where backward needs no copy.
 
-    A leaf that requires grad is refused elsewhere, before anything is written.
+    What autograd may refuse, a leaf or a view, is for the checks: nothing is written before.
     """
-    if not triton.serves(input) or input.is_leaf or not input.is_contiguous():
+    checked = input.is_leaf or input._is_view()  # noqa: SLF001 -- it has no public name
+    if checked or not triton.serves(input) or not input.is_contiguous():
         return None
     if under_autocast(input) or not gradients.output_determines_gradient(input, threshold):
         return None
