@@ -23,7 +23,7 @@ pytestmark = with_kernels
 # By function, dtype, and beta (1, or any): where the largest error is
 POINTS = {
     ("softplus", "float32", "1"): ("-0x1.8ffa8cp+2", "0x1p+0", "avx2"),
-    ("softplus", "float32", "any"): ("-0x1.0131760000000p+4", "0x1.a01a5a21030fcp-2", "avx2"),
+    ("softplus", "float32", "any"): ("-0x1.22be6cp+6", "0x1.92c6e4f3b3a55p-1", "avx2"),
     ("softplus", "float64", "1"): ("0x1.135a5cef09bafp-4", "0x1p+0", "baseline"),
     ("softplus", "float64", "any"): ("0x1.945661d28c0cbp-3", "0x1.c3db07dca8386p+0", "baseline"),
     ("sigmoid_of_output", "float32", "1"): ("-0x1.5b281p+1", "0x1p+0", "avx2"),
@@ -48,8 +48,8 @@ POINTS = {
     ),
     ("exponential", "float32", "1"): ("0x1.1bfedcp+6", "0x1p+0", "avx2"),
     ("exponential", "float64", "1"): ("-0x1.1d4889ff82d14p+2", "0x1p+0", "avx2"),
-    ("shifted_of_float", "float32", "1"): ("0x1.1981f4p+3", "0x1p+0", "avx512"),
-    ("shifted_of_float", "float32", "any"): ("0x1.4d2ffap+7", "-0x1.854bc3057c813p-8", "avx2"),
+    ("shifted_of_float", "float32", "1"): ("0x1.660baep+3", "0x1p+0", "avx2"),
+    ("shifted_of_float", "float32", "any"): ("0x1.46ec2p-1", "-0x1.8e98e30378077p+0", "avx2"),
     ("shifted_to_zero", "float64", "1"): ("0x1.9d461a3c14a98p-1", "0x1p+0", "baseline"),
     ("shifted_to_zero", "float64", "any"): (
         "-0x1.9e31251e759e2p-5",
