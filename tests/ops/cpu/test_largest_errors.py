@@ -5,6 +5,7 @@ the instruction set named with it.
 """
 
 import importlib
+from types import ModuleType
 
 import pytest
 import torch
@@ -123,14 +124,14 @@ FUNCTIONS = {
 }
 
 
-def stated() -> dict[tuple[str, str, str], float]:
-    """Return the errors that the headers state."""
+def tool(name: str) -> ModuleType:
+    """Return a module of tools/."""
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(ROOT / "tools")
-        return importlib.import_module("stated_errors").largest_errors()
+        return importlib.import_module(name)
 
 
-STATED = stated()
+STATED = tool("stated_errors").largest_errors()
 
 
 def error(function: str, x: Tensor, beta: float) -> float:
@@ -170,6 +171,15 @@ def test_no_stated_error_is_exceeded(key):
     for value in [1.0] if beta == "1" else ANY_BETA:
         x = sample(function, getattr(torch, dtype), value)
         assert error(function, x, value) <= STATED[key]
+
+
+@pytest.mark.slow
+def test_the_table_of_float32_has_the_stated_error():
+    """Computed without the kernels, for every float that the table serves."""
+    segments = tool("fit_segments")
+    above, below = segments.largest(segments.table())
+    assert above <= 0.70
+    assert below == pytest.approx(STATED["softplus", "float32", "1"], abs=2e-4)
 
 
 @each_half
