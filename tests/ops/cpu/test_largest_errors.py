@@ -24,7 +24,7 @@ pytestmark = with_kernels
 # By function, dtype, and beta (1, or any): where the largest error is
 POINTS = {
     ("softplus", "float32", "1"): ("-0x1.8ffa8cp+2", "0x1p+0", "avx2"),
-    ("softplus", "float32", "any"): ("-0x1.22be6cp+6", "0x1.92c6e4f3b3a55p-1", "avx2"),
+    ("softplus", "float32", "any"): ("-0x1.8109e8p+1", "0x1.8898f2efb6d59p+4", "avx2"),
     ("softplus", "float64", "1"): ("0x1.135a5cef09bafp-4", "0x1p+0", "baseline"),
     ("softplus", "float64", "any"): ("0x1.945661d28c0cbp-3", "0x1.c3db07dca8386p+0", "baseline"),
     ("sigmoid_of_output", "float32", "1"): ("-0x1.5b281p+1", "0x1p+0", "avx2"),
