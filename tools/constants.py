@@ -74,7 +74,7 @@ constexpr double ENTROPY_GAP[] ={entropy_gap}
 alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {{{double_segments}
 
 // The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
-// that are looked up. Largest error of a row, ULP: {segments_above} for x > 0, {segments_below} for x < 0.
+// that are looked up. `python tools/fit_segments.py` goes through all floats for their largest errors.
 // Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
 // r and 1 for x > 0; and for x < 0.
 {segments}
@@ -121,17 +121,6 @@ def rows(name: str, table: np.ndarray) -> str:
     """Return the definition of a table."""
     lines = ",\n".join(array(row, np.float32) for row in table)
     return f"alignas(64) constexpr float {name}[{len(table)}][{len(table[0])}] = {{\n{lines}}};\n"
-
-
-def segments() -> dict[str, str]:
-    """Return the rows of the forward's table, and their largest errors above 0 and below."""
-    table = fit_segments.table()
-    above, below = np.max([fit_segments.worst(k, row) for k, row in enumerate(table.T)], axis=0)
-    return {
-        "segments": rows("SEGMENTS", table),
-        "segments_above": f"{above:.3f}",
-        "segments_below": f"{below:.3f}",
-    }
 
 
 def double_segments() -> str:
@@ -307,7 +296,7 @@ def header() -> str:
         log_cosh=series(log_cosh_series(4, "1.57", np.float32), np.float32),
         entropy_gap=series(entropy_gap_series(12), np.float64),
         double_segments=double_segments(),
-        **segments(),
+        segments=rows("SEGMENTS", fit_segments.table()),
         expm1_far=series(expm1_far(), np.float32),
         tail=series(tail(2), np.float32),
         half_table=rows("HALF_SEGMENTS", fit_half.table()).rstrip(),

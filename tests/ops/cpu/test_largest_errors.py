@@ -5,6 +5,7 @@ the instruction set named with it.
 """
 
 import importlib
+from types import ModuleType
 
 import pytest
 import torch
@@ -23,11 +24,15 @@ pytestmark = with_kernels
 # By function, dtype, and beta (1, or any): where the largest error is
 POINTS = {
     ("softplus", "float32", "1"): ("-0x1.8ffa8cp+2", "0x1p+0", "avx2"),
-    ("softplus", "float32", "any"): ("-0x1.0131760000000p+4", "0x1.a01a5a21030fcp-2", "avx2"),
+    ("softplus", "float32", "any"): ("-0x1.8109e8p+1", "0x1.8898f2efb6d59p+4", "avx2"),
     ("softplus", "float64", "1"): ("0x1.135a5cef09bafp-4", "0x1p+0", "baseline"),
     ("softplus", "float64", "any"): ("0x1.945661d28c0cbp-3", "0x1.c3db07dca8386p+0", "baseline"),
     ("sigmoid_of_output", "float32", "1"): ("-0x1.5b281p+1", "0x1p+0", "avx2"),
-    ("sigmoid_of_output", "float32", "any"): ("-0x1.30ee9p-1", "0x1.dae6247fc2147p+0", "avx2"),
+    ("sigmoid_of_output", "float32", "any"): (
+        "-0x1.ade0acp-7",
+        "0x1.db61e0da3d9abp+8",
+        "avx2",
+    ),
     ("sigmoid_of_output", "float64", "1"): ("-0x1.b99aed8560683p+1", "0x1p+0", "avx2"),
     ("sigmoid_of_output", "float64", "any"): (
         "0x1.1c95c722d19bep+6",
@@ -48,8 +53,8 @@ POINTS = {
     ),
     ("exponential", "float32", "1"): ("0x1.1bfedcp+6", "0x1p+0", "avx2"),
     ("exponential", "float64", "1"): ("-0x1.1d4889ff82d14p+2", "0x1p+0", "avx2"),
-    ("shifted_of_float", "float32", "1"): ("0x1.1981f4p+3", "0x1p+0", "avx512"),
-    ("shifted_of_float", "float32", "any"): ("0x1.4d2ffap+7", "-0x1.854bc3057c813p-8", "avx2"),
+    ("shifted_of_float", "float32", "1"): ("0x1.660baep+3", "0x1p+0", "avx2"),
+    ("shifted_of_float", "float32", "any"): ("0x1.46ec2p-1", "-0x1.8e98e30378077p+0", "avx2"),
     ("shifted_to_zero", "float64", "1"): ("0x1.9d461a3c14a98p-1", "0x1p+0", "baseline"),
     ("shifted_to_zero", "float64", "any"): (
         "-0x1.9e31251e759e2p-5",
@@ -123,14 +128,14 @@ FUNCTIONS = {
 }
 
 
-def stated() -> dict[tuple[str, str, str], float]:
-    """Return the errors that the headers state."""
+def tool(name: str) -> ModuleType:
+    """Return a module of tools/."""
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(ROOT / "tools")
-        return importlib.import_module("stated_errors").largest_errors()
+        return importlib.import_module(name)
 
 
-STATED = stated()
+STATED = tool("stated_errors").largest_errors()
 
 
 def error(function: str, x: Tensor, beta: float) -> float:
@@ -170,6 +175,15 @@ def test_no_stated_error_is_exceeded(key):
     for value in [1.0] if beta == "1" else ANY_BETA:
         x = sample(function, getattr(torch, dtype), value)
         assert error(function, x, value) <= STATED[key]
+
+
+@pytest.mark.slow
+def test_the_table_of_float32_has_the_stated_error():
+    """Computed without the kernels, for every float that the table serves."""
+    segments = tool("fit_segments")
+    above, below = segments.largest(segments.table())
+    assert above <= 0.70
+    assert below == pytest.approx(STATED["softplus", "float32", "1"], abs=2e-4)
 
 
 @each_half
