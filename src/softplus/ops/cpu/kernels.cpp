@@ -127,7 +127,7 @@ struct Forward : ByBeta {
     using V = typename S::V;
     constexpr bool NEGATED = BETA < 0;
     const BetaOf<S, BETA != 0> beta(BETA ? 1 : p.beta);
-    constexpr bool MAY_BE_NAN = BETA != 1 || S::DIGITS != Digits::single || BY_DOUBLE<S>;
+    constexpr bool MAY_BE_NAN = BETA != 1 || S::DIGITS == Digits::full || BY_DOUBLE<S>;
     map<MAY_BE_NAN>(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
       y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);

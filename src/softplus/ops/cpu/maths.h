@@ -245,8 +245,9 @@ INLINE F softplus_of_half(F x, const Beta<F>& beta) {
   if (__builtin_expect(!outside(segment, first, LOOKUP), true))
     return whole(half_above_relu<LOOKUP>(a, segment));
   const F y = whole(half_above_relu<16>(a, segment));
-  if (!outside(segment, first, 16)) return y;
-  return select(F(15.49f / HALF_SEGMENTS_IN_A_UNIT) < a, half_beyond_segments<UNIT>(x, beta), y);
+  if (!outside(segment, first, 16)) return y;  // nor is any of them NaN
+  const auto beyond = F(15.49f / HALF_SEGMENTS_IN_A_UNIT) < a;
+  return one_nan(select(beyond, half_beyond_segments<UNIT>(x, beta), y));
 }
 
 // ln(1 + t + t_low) - t: for the low part 1 - t/2 is near enough to the derivative 1 / (1 + t)
