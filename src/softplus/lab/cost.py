@@ -46,7 +46,7 @@ def measure(problem: Problem, activations: list[Activation], reference: str) -> 
     Each round gives one ratio, and medians are taken over rounds. Only a problem that trains in
     this process has steps to time.
     """
-    if not isinstance(problem, TorchProblem):
+    if not isinstance(problem, TorchProblem) or reference not in [a.name for a in activations]:
         return {}
     train = problem.split(0).train
     batch = problem.examples(train).batch(train[: problem.batch_size])

@@ -56,7 +56,12 @@ def run(
             lambda done: progress("comparing", len(tuning) + done),
         )
     progress("timing steps", settings.trials)
-    costs = cost.measure(problem, list(arms), settings.reference)
+    trained = [
+        arm
+        for arm in arms
+        if any(study.outcomes[trial].failure is None for trial in finals[arm.name])
+    ]
+    costs = cost.measure(problem, trained, settings.reference)
     done = tuple(
         Arm(
             activation=arm,
