@@ -10,7 +10,7 @@ that it is below 0. REVERTS says that the threshold counts.
 import triton
 import triton.language as tl
 
-from softplus.ops.triton import maths
+from softplus.ops.triton import each, exponential, maths
 
 
 @triton.jit
@@ -50,21 +50,21 @@ def _flip(x, NEGATIVE: tl.constexpr):
 def _numbers(x, size, size_low, inverse, inverse_error, lowest, slope_lowest, bend_lowest, least):
     """Return the numbers of beta in the type of x."""
     return (
-        maths.number(size, x),
-        maths.number(size_low, x),
-        maths.number(inverse, x),
-        maths.number(inverse_error, x),
-        maths.number(lowest, x),
-        maths.number(slope_lowest, x),
-        maths.number(bend_lowest, x),
-        maths.number(least, x),
+        exponential.number(size, x),
+        exponential.number(size_low, x),
+        exponential.number(inverse, x),
+        exponential.number(inverse_error, x),
+        exponential.number(lowest, x),
+        exponential.number(slope_lowest, x),
+        exponential.number(bend_lowest, x),
+        exponential.number(least, x),
     )
 
 
 @triton.jit
 def _above(x, beta, threshold):
     """Where beta·x exceeds the threshold, compared as PyTorch does: in the type of x."""
-    return x * maths.number(beta, x) > maths.number(threshold, x)
+    return x * exponential.number(beta, x) > exponential.number(threshold, x)
 
 
 @triton.jit
@@ -106,7 +106,9 @@ def unary(
     elif KIND == "inverse":
         y = _flip(maths.inverse(x, of), NEGATIVE)
     elif KIND == "less":
-        y = _flip(maths.softplus_in_double(x, of, DIGITS), NEGATIVE) - maths.number(threshold, x)
+        y = _flip(each.softplus_in_double(x, of, DIGITS), NEGATIVE) - exponential.number(
+            threshold, x
+        )
     else:
         y = _flip(maths.softplus(x, of, UNIT, DIGITS), NEGATIVE)
         if REVERTS:
@@ -228,7 +230,7 @@ def _beta_of(betas, i, here, run, count, ONE: tl.constexpr, DIGITS: tl.constexpr
     else:
         b = tl.load(betas + (i // run) % count, mask=here, other=1.0)
     negative = b.to(tl.int64, bitcast=True) < 0
-    return tl.where(negative, maths.number(-1.0, b), 1.0), maths.of_each(b, DIGITS)
+    return tl.where(negative, exponential.number(-1.0, b), 1.0), each.of_each(b, DIGITS)
 
 
 @triton.jit
@@ -253,11 +255,11 @@ def forward_each(
     sign, beta = _beta_of(betas, i, here, run, count, ONE, DIGITS)
     z = x * sign
     if SHIFTED:
-        y = maths.shifted_in_double(z, beta, DIGITS) * sign
+        y = each.shifted_in_double(z, beta, DIGITS) * sign
     else:
-        y = maths.softplus_in_double(z, beta, DIGITS) * sign
+        y = each.softplus_in_double(z, beta, DIGITS) * sign
         if REVERTS:
-            y = tl.where(z * beta[0] > maths.number(threshold, x), x, y)
+            y = tl.where(z * beta[0] > exponential.number(threshold, x), x, y)
     _store(output, i, here, y)
 
 
@@ -284,10 +286,10 @@ def backward_each(
     g = _load(grad, i, here, 1, 1, False).to(tl.float64)
     x = _load(input, i, here, 1, 1, False).to(tl.float64)
     sign, beta = _beta_of(betas, i, here, run, count, ONE, DIGITS)
-    s, of_beta, _, _, _ = maths.derivative_of_both(x, sign, beta, SHIFTED, DIGITS)
+    s, of_beta, _, _, _ = each.derivative_of_both(x, sign, beta, SHIFTED, DIGITS)
     first, second = g * s, g * of_beta
     if REVERTS:
-        linear = x * sign * beta[0] > maths.number(threshold, x)
+        linear = x * sign * beta[0] > exponential.number(threshold, x)
         first, second = tl.where(linear, g, first), tl.where(linear, 0.0, second)
     _store(to_input, i, here, first)
     _store(to_beta, i, here, second)
@@ -321,14 +323,12 @@ def double_backward_each(
     g = _load(grad, i, here, 1, 1, False).to(tl.float64)
     x = _load(input, i, here, 1, 1, False).to(tl.float64)
     sign, beta = _beta_of(betas, i, here, run, count, ONE, DIGITS)
-    s, of_beta, twice_x, mixed, twice_beta = maths.derivative_of_both(
-        x, sign, beta, SHIFTED, DIGITS
-    )
+    s, of_beta, twice_x, mixed, twice_beta = each.derivative_of_both(x, sign, beta, SHIFTED, DIGITS)
     first = ggx * s + ggb * of_beta
     to_x = maths.product(ggx, g, twice_x) + maths.product(ggb, g, mixed)
     to_b = maths.product(ggx, g, mixed) + maths.product(ggb, g, twice_beta)
     if REVERTS:
-        linear = x * sign * beta[0] > maths.number(threshold, x)
+        linear = x * sign * beta[0] > exponential.number(threshold, x)
         first = tl.where(linear, ggx, first)
         to_x, to_b = tl.where(linear, 0.0, to_x), tl.where(linear, 0.0, to_b)
     _store(to_grad, i, here, first)

@@ -10,7 +10,7 @@ from torch import Tensor
 from softplus.ops.cpu.calls import laid_out, pattern
 from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.operators import FAKES
-from softplus.ops.triton import kernels, maths, parameters
+from softplus.ops.triton import exponential, kernels, parameters
 
 # Elements of a program and its warps, by bytes of an element: 16 bytes for each thread at a time,
 # twice. Not yet measured: `python benchmarks/gpu.py --tune` does.
@@ -65,9 +65,11 @@ def _number(
     if not like.numel():
         return
     full = like.dtype == torch.float64
-    digits = maths.FULL if full else maths.HALF if like.dtype in half else maths.SINGLE
-    if like.dtype == torch.float16 and digits is maths.SINGLE:
-        digits = maths.ODD
+    digits = (
+        exponential.FULL if full else exponential.HALF if like.dtype in half else exponential.SINGLE
+    )
+    if like.dtype == torch.float16 and digits is exponential.SINGLE:
+        digits = exponential.ODD
     inputs, inner, steps = _in_rows(inputs, like)
     reverts = options.get("KIND") != "less" and threshold < EXACT_THRESHOLD
     _launch(
@@ -175,7 +177,7 @@ def _each(kernel: Any) -> Callable[..., None]:
         if found is None:
             beta, found = laid_out(beta, like), (1, beta.numel())
         run, count = found
-        digits = maths.FULL if like.dtype == torch.float64 else maths.SINGLE
+        digits = exponential.FULL if like.dtype == torch.float64 else exponential.SINGLE
         _launch(
             kernel,
             outputs,

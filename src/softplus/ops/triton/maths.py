@@ -14,160 +14,41 @@ import triton
 import triton.language as tl
 
 from softplus.ops.triton import constants
+from softplus.ops.triton.exponential import (
+    _EXPM1_SINGLE,
+    _LOG2E,
+    _SHORT_DOUBLE,
+    _SHORT_DOUBLE_REST,
+    _SHORT_SINGLE,
+    _SHORT_SINGLE_REST,
+    FULL,
+    HALF,
+    ODD,
+    SINGLE,
+    _at_least,
+    _at_most,
+    _bits,
+    _divide,
+    _exponential,
+    _magic,
+    _of_bits,
+    _polynomial,
+    _power,
+    _scale,
+    _scaled,
+    _times_power,
+    _value,
+    number,
+)
 
-# How many digits to compute: those of the half types, of float32, or of float64; ODD are those of
-# float32 that are rounded once more, to float16.
-HALF, SINGLE, FULL, ODD = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2), tl.constexpr(3)
-
-_LOG2E = tl.constexpr(constants.LOG2E)
 _LN2, _LN2_REST = tl.constexpr(constants.LN2), tl.constexpr(constants.LN2_REST)
 _LN2_FLOAT = tl.constexpr(constants.LN2_FLOAT)
 _LN2_FLOAT_REST = tl.constexpr(constants.LN2_FLOAT_REST)
-_SHORT_DOUBLE = tl.constexpr(constants.LN2_SHORT_DOUBLE)
-_SHORT_DOUBLE_REST = tl.constexpr(constants.LN2_SHORT_DOUBLE_REST)
-_SHORT_SINGLE = tl.constexpr(constants.LN2_SHORT_SINGLE)
-_SHORT_SINGLE_REST = tl.constexpr(constants.LN2_SHORT_SINGLE_REST)
 _NEAR = tl.constexpr(constants.NEAR)
-_EXPM1_DOUBLE = tl.constexpr(constants.EXPM1_DOUBLE)
-_EXPM1_SINGLE = tl.constexpr(constants.EXPM1_SINGLE)
-_EXPM1_SINGLE_IN_DOUBLE = tl.constexpr(constants.EXPM1_SINGLE_IN_DOUBLE)
-_EXPM1_HALF = tl.constexpr(constants.EXPM1_HALF)
 _ATANH = tl.constexpr(constants.ATANH)
-_LOG1P_SINGLE = tl.constexpr(constants.LOG1P_SINGLE)
 _LOG1P_REST = tl.constexpr(constants.LOG1P_REST)
 _LOG1P_REST_HALF = tl.constexpr(constants.LOG1P_REST_HALF)
 _LOG_COSH = tl.constexpr(constants.LOG_COSH)
-_LOG_COSH_SINGLE = tl.constexpr(constants.LOG_COSH_SINGLE)
-_ENTROPY_GAP = tl.constexpr(constants.ENTROPY_GAP)
-
-
-@triton.jit
-def number(value, like):
-    """Return a block of one number, in the shape and type of another block."""
-    return tl.full(like.shape, value, like.dtype)
-
-
-@triton.jit
-def _polynomial(x, c: tl.constexpr, N: tl.constexpr):
-    """c[0] + c[1] x + …; a long one as two chains, its even and its odd powers."""
-    if N < 8:
-        p = number(c[N - 1], x)
-        for i in tl.static_range(N - 2, -1, -1):
-            p = tl.fma(p, x, number(c[i], x))
-    else:
-        square = x * x
-        p = number(c[N - 1], x)
-        q = number(c[N - 2], x)
-        for i in tl.static_range(N - 3, -1, -2):
-            p = tl.fma(p, square, number(c[i], x))
-        for i in tl.static_range(N - 4, -1, -2):
-            q = tl.fma(q, square, number(c[i], x))
-        p = tl.fma(q, x, p) if N % 2 else tl.fma(p, x, q)
-    return p
-
-
-@triton.jit
-def _bits(x):
-    return x.to(tl.int64 if x.dtype == tl.float64 else tl.int32, bitcast=True)
-
-
-@triton.jit
-def _of_bits(x):
-    return x.to(tl.float64 if x.dtype == tl.int64 else tl.float32, bitcast=True)
-
-
-@triton.jit
-def _at_least(x, least):
-    """The larger one; NaN stays, which tl.maximum drops."""
-    return tl.where(x < least, least, x)
-
-
-@triton.jit
-def _at_most(x, most):
-    return tl.where(x > most, most, x)
-
-
-@triton.jit
-def _divide(a, b):
-    """a / b rounded correctly, which of floats only div_rn does."""
-    return a / b if a.dtype == tl.float64 else tl.math.div_rn(a, b)
-
-
-@triton.jit
-def _magic(like):
-    """Added to a number it rounds it to an integer n, of which the low bits say n + BIAS then."""
-    full: tl.constexpr = like.dtype == tl.float64
-    return number(6755399441056767.0 if full else 12583039.0, like)
-
-
-@triton.jit
-def _lowest_power(like):
-    """The magic number of the least n with a normal 2^n."""
-    full: tl.constexpr = like.dtype == tl.float64
-    return _magic(like) - (1022.0 if full else 126.0)
-
-
-@triton.jit
-def _power(n_and_magic):
-    """2^n, for a normal one."""
-    full: tl.constexpr = n_and_magic.dtype == tl.float64
-    return _of_bits(_bits(n_and_magic) << (52 if full else 23))
-
-
-@triton.jit
-def _times_power(factor, n_and_magic):
-    """factor · 2^n, for a normal result, whether or not 2^n is one."""
-    return _of_bits(_bits(factor) - _bits(number(1.0, factor)) + _bits(_power(n_and_magic)))
-
-
-@triton.jit
-def _scaled(x, size, size_low, UNIT: tl.constexpr):
-    """v = |beta|·x and what rounding left of it."""
-    if UNIT:
-        return x, number(0.0, x)
-    v = x * size
-    return v, tl.fma(x, size_low, tl.fma(x, size, -v))
-
-
-# e^v = 2^n (1 + q), |q| < 0.42
-
-
-@triton.jit
-def _exponential(v, low, DIGITS: tl.constexpr, HAS_LOW: tl.constexpr):
-    """Return n as `_magic` leaves it, q and, in float64, eight more digits of q."""
-    full: tl.constexpr = v.dtype == tl.float64
-    n_and_magic = tl.fma(v, number(_LOG2E, v), _magic(v))
-    n = n_and_magic - _magic(v)
-    high = tl.fma(n, number(-(_SHORT_DOUBLE if full else _SHORT_SINGLE), v), v)
-    rest = number(-(_SHORT_DOUBLE_REST if full else _SHORT_SINGLE_REST), v)
-    r_low = tl.fma(n, rest, low)
-    r = high + r_low if HAS_LOW else tl.fma(n, rest, high)
-    q_low = number(0.0, v)
-    if DIGITS == HALF:
-        q = r * _polynomial(r, _EXPM1_HALF, 4)
-    elif DIGITS == SINGLE:
-        q = tl.fma(r * r, _polynomial(r, _EXPM1_SINGLE, 5), r)
-    else:
-        p = _polynomial(r, _EXPM1_DOUBLE, 11)
-        q = tl.fma(r * r, p, r)
-        if HAS_LOW:
-            r_low = r_low + (high - r)
-            q_low = tl.fma(r * r, p, r - q) + tl.fma(r_low, q, r_low)
-    return n_and_magic, q, q_low
-
-
-@triton.jit
-def _scale(n_and_magic):
-    """2^n or, where it is no normal number, the least of those."""
-    return _power(_at_least(n_and_magic, _lowest_power(n_and_magic)))
-
-
-@triton.jit
-def _value(n_and_magic, q):
-    """e^v, subnormal ones too."""
-    normal = _at_least(n_and_magic, _lowest_power(n_and_magic))
-    scale = _power(normal)
-    return tl.fma(scale, q, scale) * _power((n_and_magic - normal) + _magic(q))
 
 
 # Softplus in float32, on the far side of 0 as e^v (1 - …), next to it as ln 2 + v/2 + ln cosh(v/2)
@@ -447,103 +328,6 @@ def inverse(z, beta):
     x = tl.where(large, z, 0.0) + _over_beta(high, ((exact - high) + f) + rest, beta)
     x = tl.where(z <= 0, tl.where(z < 0, float("nan"), float("-inf")), x)
     return tl.where(z == float("inf"), z, x)
-
-
-# A beta for each element, in float64 whatever the dtype
-
-
-@triton.jit
-def of_each(b, DIGITS: tl.constexpr):
-    """Return |b| as the functions take a beta.
-
-    One that is infinite or 0, or nearly, counts as the nearest whose products stay in range.
-    """
-    full: tl.constexpr = DIGITS == FULL
-    size = _at_most(_at_least(tl.abs(b), number(2.0**-900, b)), number(2.0**900, b))
-    inverse = 1.0 / size
-    zero = number(0.0, b)
-    if not full:
-        return size, zero, inverse, zero, zero, zero, zero, zero
-    inverse_error = -tl.fma(inverse, size, number(-1.0, b))
-    # by the exponents alone, a little beyond: the results there underflow to zero
-    log_size = ((_bits(size) >> 52) - 1022).to(tl.float64) * number(_LN2, b)
-    of_inverse = (_bits(inverse) >> 52).to(tl.float64)
-    lowest = -((of_inverse + 53.0) * number(_LN2, b) + 0.01) * inverse
-    lowest_derivative = (number(-745.5, b) - _at_least(log_size, zero)) * inverse
-    return size, zero, inverse, inverse_error, lowest, lowest_derivative, zero, zero
-
-
-@triton.jit
-def _above_zero(v):
-    """e^v and ln(1 + e^v), to the digits of float32: in double that takes no low parts."""
-    m = tl.fma(v, number(_LOG2E, v), _magic(v))
-    r = tl.fma(m - _magic(v), number(-_LN2, v), v)
-    scale = _power(m)
-    q = tl.fma(r * r, _polynomial(r, _EXPM1_SINGLE_IN_DOUBLE, 6), r)
-    t = tl.fma(scale, q, scale)
-    return t, t * _polynomial(t, _LOG1P_SINGLE, 12)
-
-
-@triton.jit
-def softplus_in_double(z, beta, DIGITS: tl.constexpr):
-    """softplus(z) of a positive beta, to the digits of float32 or to all."""
-    if DIGITS == FULL:
-        return _softplus_full(z, beta, False)
-    size, _, inverse, _, _, _, _, _ = beta
-    _, log = _above_zero(_at_least(-tl.abs(z * size), number(-708.0, z)))
-    return tl.fma(log, inverse, tl.where(z < 0, 0.0, z))
-
-
-@triton.jit
-def shifted_in_double(z, beta, DIGITS: tl.constexpr):
-    """softplus(z) - ln2/beta of a positive beta."""
-    if DIGITS == FULL:
-        return _shifted_full(z, beta)
-    size, _, inverse, _, _, _, _, _ = beta
-    u = z * size
-    v = _at_least(-tl.abs(u), number(-708.0, z))
-    w = v * v
-    near = tl.fma(w, _polynomial(w, _LOG_COSH_SINGLE, 6), 0.5 * u)
-    _, log = _above_zero(v)
-    far = (log - number(_LN2, z)) + tl.where(u < 0, 0.0, u)
-    return tl.where(v > -1.5, near, far) * inverse
-
-
-@triton.jit
-def derivative_of_both(x, sign, beta, SHIFTED: tl.constexpr, DIGITS: tl.constexpr):
-    """Return dy/dx, dy/dbeta, d²y/dx², d²y/(dx dbeta), d²y/dbeta² of y = softplus(x).
-
-    With a = |u|, u = beta·x, t = e^-a, and the entropy of a coin that falls on one side in a share
-    of s = sigmoid(u), H = ln(1 + t) + a t / (1 + t): dy/dbeta = -H / beta², and d²y/dbeta² = (2 H +
-    u² s (1 - s)) / beta³. Of the shifted form it is H - ln 2 in both.
-    """
-    size, size_low, inverse, _, _, lowest_derivative, _, _ = beta
-    z, largest = x * sign, number(1.7976931348623157e308, x)
-    if DIGITS == FULL:
-        v, low = _scaled(_at_least(-tl.abs(x), lowest_derivative), size, size_low, False)
-        m, q, q_low = _exponential(v, low, FULL, True)
-        t = _value(m, q)
-        high, low = _log1p_of(m, q, q_low)
-        entropy = high + low
-    else:
-        v = _at_least(-tl.abs(z * size), number(-708.0, x))
-        t, entropy = _above_zero(v)
-    other = t / (1.0 + t)
-    larger = tl.where(z < 0, t, 1.0)
-    bend = tl.fma(-other, other, other)
-    entropy = tl.fma(-v, other, entropy)
-    if SHIFTED:  # minus ln 2, without cancellation
-        w = v * v
-        near = -w * _polynomial(w, _ENTROPY_GAP, 13)
-        entropy = tl.where(v > -1.5, near, entropy - number(_LN2, x))
-    s = tl.fma(-larger, other, larger)
-    # of a tiny beta these overflow, and infinity times a gradient of 0 would be NaN
-    to_beta = -_at_least(_at_most(entropy * inverse * inverse, largest), -largest)
-    twice_x = bend * size * sign
-    mixed = -v * bend * inverse
-    mixed = tl.where(x < 0, -mixed, mixed)
-    twice = tl.fma(v * v, bend, 2.0 * entropy) * inverse * inverse * inverse
-    return s, to_beta, twice_x, mixed, _at_least(_at_most(twice, largest), -largest) * sign
 
 
 @triton.jit
