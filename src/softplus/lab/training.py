@@ -14,6 +14,7 @@ from softplus.lab import activations, stacking
 from softplus.lab.activations import Activation
 from softplus.lab.errors import UsageError
 from softplus.lab.measures import Measures, UpdatePath, measure
+from softplus.lab.problems.adam import Optimizer
 from softplus.lab.problems.torch_problem import Examples, Split, TorchProblem
 from softplus.lab.stacking import Alone, Stack
 from softplus.lab.trials import Drift, Outcome, Trial
@@ -155,6 +156,8 @@ def _stack(problem: TorchProblem, activation: Activation, seats: list[_Run]) -> 
     if len(models) == 1:
         models.append(_start(problem, activation, first.trial, first.data).model)
     stack = Stack(models)
+    for model in models:
+        model.eval()  # in a chain that agrees with itself nothing asks for the mode
     return stack if stacking.agrees(stack, inputs) else None
 
 
@@ -205,7 +208,7 @@ class _Steps(NamedTuple):
 
     batches: Iterator[tuple[Any, Any]]
     losses: Callable[[Any, Any], Tensor]
-    optimizers: list[torch.optim.Optimizer]
+    optimizers: list[Optimizer]
 
 
 def _follow(
@@ -275,9 +278,12 @@ def _look(problem: TorchProblem, networks: Stack | Alone, runs: list[_Run], step
 
 
 def _score(problem: TorchProblem, model: nn.Module, run: _Run, rows: Tensor) -> float:
-    model.eval()
+    training = model.training
+    if training:
+        model.eval()
     metric = problem.score(model, run.data.examples, rows)
-    model.train()
+    if training:
+        model.train()
     return metric
 
 
