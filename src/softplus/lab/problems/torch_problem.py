@@ -77,6 +77,15 @@ class TorchProblem(Problem):
     def score(self, model: nn.Module, examples: Examples, rows: Tensor) -> float:
         """Return the metric of a model on these rows."""
 
+    @property
+    def judges_outputs(self) -> bool:
+        """Whether `judge` gives what `score` would."""
+        return False
+
+    def judge(self, outputs: Tensor, targets: Tensor) -> float:
+        """Return the metric of outputs, where it needs no more of the model than those."""
+        raise NotImplementedError
+
     def optimizer(self, parameters: Iterable[nn.Parameter], rate: float | None) -> Optimizer:
         """Return the optimizer of a training; a rate of None is its own."""
         return Adam(parameters, lr=1e-3 if rate is None else rate)
