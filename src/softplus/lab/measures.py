@@ -156,15 +156,18 @@ class UpdatePath:
 
     def __init__(self, first_layer: int) -> None:
         self._count = first_layer
-        self._previous: Tensor | None = None
+        self._previous: tuple[Tensor, Tensor] | None = None
         self._cosines: list[Tensor] = []
         self._first_layer: list[Tensor] = []
 
     def follow(self, gradients: Tensor) -> None:
         """Take in the gradients of one step, a row for each network."""
+        norms = gradients.norm(dim=1)
         if self._previous is not None:
-            self._cosines.append(torch.cosine_similarity(gradients, self._previous, dim=1))
-        self._previous = gradients.clone()
+            previous, norms_then = self._previous
+            lengths = (norms * norms_then).clamp_min(torch.finfo(norms.dtype).tiny)
+            self._cosines.append((gradients * previous).sum(dim=1) / lengths)
+        self._previous = gradients.clone(), norms
         self._first_layer.append(gradients[:, : self._count].norm(dim=1))
 
     def summary(self, row: int, steps: int) -> tuple[float, float]:

@@ -14,12 +14,15 @@ from softplus.lab import activations, stacking
 from softplus.lab.activations import Activation
 from softplus.lab.errors import UsageError
 from softplus.lab.measures import Measures, UpdatePath, measure
+from softplus.lab.problems.adam import Optimizer
 from softplus.lab.problems.torch_problem import Examples, Split, TorchProblem
 from softplus.lab.stacking import Alone, Stack
 from softplus.lab.trials import Drift, Outcome, Trial
 
 # A median needs six values for a 95% interval, so so many seeds of an arm are trained twice.
 _TWINS = 6
+# Numbers in the validation rows of a stack: 64 MB.
+_MOST_NUMBERS = 2**24
 # Steps whose examples are gathered at once: a gather of one step costs as much as of sixteen.
 _GATHERED = 16
 
@@ -155,6 +158,8 @@ def _stack(problem: TorchProblem, activation: Activation, seats: list[_Run]) -> 
     if len(models) == 1:
         models.append(_start(problem, activation, first.trial, first.data).model)
     stack = Stack(models)
+    for model in models:
+        model.eval()  # in a chain that agrees with itself nothing asks for the mode
     return stack if stacking.agrees(stack, inputs) else None
 
 
@@ -184,7 +189,9 @@ def _train_together(
     different = list(dict.fromkeys(rates))
     blocks = stack.blocks([rates.count(rate) for rate in different])
     optimizers = [problem.optimizer([b], rate) for b, rate in zip(blocks, different, strict=True)]
-    _follow(problem, activation, stack, seats, _Steps(batches(), losses, optimizers))
+    validation = _Validation.of(problem, stack, filled)
+    steps = _Steps(batches(), losses, optimizers, validation)
+    _follow(problem, activation, stack, seats, steps)
 
 
 def _train_alone(problem: TorchProblem, activation: Activation, seat: _Run) -> None:
@@ -205,7 +212,8 @@ class _Steps(NamedTuple):
 
     batches: Iterator[tuple[Any, Any]]
     losses: Callable[[Any, Any], Tensor]
-    optimizers: list[torch.optim.Optimizer]
+    optimizers: list[Optimizer]
+    validation: "_Validation | None" = None
 
 
 def _follow(
@@ -221,7 +229,7 @@ def _follow(
     after_step = activation.begin(networks.module, last)
     first_layer = next(runs[0].model.parameters()).numel()
     path = UpdatePath(first_layer) if runs[0].trial.measured else None
-    _look(problem, networks, runs, 0)
+    _look(problem, steps, networks, runs, 0)
     losses: list[Tensor] = []
     for step, (inputs, targets) in zip(range(1, last + 1), steps.batches, strict=False):
         loss = steps.losses(inputs, targets)
@@ -235,7 +243,7 @@ def _follow(
         if step % look_every == 0 or step == last:
             _note_divergence(runs, torch.stack(losses), step)
             losses.clear()
-            _look(problem, networks, runs, step)
+            _look(problem, steps, networks, runs, step)
             if all(run.diverged_at for run in runs):
                 break
     for row, run in enumerate(runs):
@@ -258,13 +266,47 @@ def _note_divergence(runs: list[_Run], losses: Tensor, step: int) -> None:
                 run.diverged_at = step - len(losses) + 1 + int(bad[:, row].int().argmax())
 
 
-def _look(problem: TorchProblem, networks: Stack | Alone, runs: list[_Run], step: int) -> None:
+class _Validation:
+    """The validation rows of all networks of a stack: one pass gives all outputs."""
+
+    def __init__(self, problem: TorchProblem, stack: Stack, filled: list[_Run]) -> None:
+        self._problem, self._stack = problem, stack
+        self._count = len(filled[0].data.split.validation)
+        padding = -self._count % stacking.VECTOR
+        parts = [run.data.split.validation for run in filled]
+        rows = [torch.cat([part, part[:1].expand(padding)]) for part in parts]
+        pairs = [r.data.examples.batch(each) for r, each in zip(filled, rows, strict=True)]
+        self._inputs, self._targets = (torch.stack(of) for of in zip(*pairs, strict=True))
+
+    @classmethod
+    def of(cls, problem: TorchProblem, stack: Stack, filled: list[_Run]) -> Self | None:
+        """Return it, None where outputs alone are not judged, or rows differ or are too many."""
+        counts = {len(run.data.split.validation) for run in filled}
+        sample, _ = filled[0].data.examples.batch(filled[0].data.split.validation[:1])
+        numbers = max(counts) * len(filled) * sample.numel()
+        usable = problem.judges_outputs and len(counts) == 1 and numbers <= _MOST_NUMBERS
+        return cls(problem, stack, filled) if usable else None
+
+    def metrics(self) -> list[float]:
+        """Return the metric of every network as it now is."""
+        with torch.no_grad():
+            outputs = self._stack(self._inputs)[:, : self._count]
+        pairs = zip(outputs, self._targets[:, : self._count], strict=True)
+        return [self._problem.judge(*pair) for pair in pairs]
+
+
+def _look(
+    problem: TorchProblem, steps: _Steps, networks: Stack | Alone, runs: list[_Run], step: int
+) -> None:
     """Take the metric of every network that has not diverged, and keep those at their best."""
     judged = problem.metric
+    metrics = steps.validation.metrics() if steps.validation else None
     for row, run in enumerate(runs):
         if run.diverged_at:
             continue
-        metric = _score(problem, run.model, run, run.data.split.validation)
+        metric = (
+            metrics[row] if metrics else _score(problem, run.model, run, run.data.split.validation)
+        )
         run.curve.append((step, metric))
         if run.steps_to_goal is None and judged.goal is not None:
             reached = math.isfinite(metric) and not judged.better(judged.goal, metric)
@@ -275,9 +317,12 @@ def _look(problem: TorchProblem, networks: Stack | Alone, runs: list[_Run], step
 
 
 def _score(problem: TorchProblem, model: nn.Module, run: _Run, rows: Tensor) -> float:
-    model.eval()
+    training = model.training
+    if training:
+        model.eval()
     metric = problem.score(model, run.data.examples, rows)
-    model.train()
+    if training:
+        model.train()
     return metric
 
 

@@ -172,7 +172,16 @@ class Network(TorchProblem):
         """Return the data's metric on these rows."""
         inputs, targets = examples.batch(rows)
         with torch.no_grad():
-            return self.data.metric(model(inputs), targets)
+            return self.judge(model(inputs), targets)
+
+    @property
+    def judges_outputs(self) -> bool:
+        """Whether `judge` gives what `score` would: a subclass may have a score of its own."""
+        return type(self).score is Network.score
+
+    def judge(self, outputs: Tensor, targets: Tensor) -> float:
+        """Return the data's metric of outputs."""
+        return self.data.metric(outputs, targets)
 
     def run(self, trials: Sequence[Trial]) -> list[Outcome]:
         """Train every trial."""

@@ -23,6 +23,7 @@ from softplus.lab import training
 from softplus.lab.activations import Activation
 from softplus.lab.errors import UsageError, their_code
 from softplus.lab.problems import task_options
+from softplus.lab.problems.adam import Optimizer
 from softplus.lab.problems.datasets import Collection, collect
 from softplus.lab.problems.torch_problem import Examples, Split, TorchProblem, usual_training
 from softplus.lab.trials import Outcome, Trial
@@ -110,9 +111,7 @@ class TaskFile(TorchProblem):
             outputs = torch.cat([model(inputs) for inputs, _ in batches])
             return _number(metric(outputs, torch.cat([targets for _, targets in batches])))
 
-    def optimizer(
-        self, parameters: Iterable[nn.Parameter], rate: float | None
-    ) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[nn.Parameter], rate: float | None) -> Optimizer:
         """Return the file's optimizer, or Adam."""
         own = getattr(_module(self.path, self.digest), "optimizer", None)
         if own is None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from softplus.lab import activations, stacking
 from softplus.lab.activations import Activation
+from softplus.lab.problems.adam import Adam, Optimizer
 from softplus.lab.problems.problem import Problem
 from softplus.lab.trials import Trial
 
@@ -76,11 +77,18 @@ class TorchProblem(Problem):
     def score(self, model: nn.Module, examples: Examples, rows: Tensor) -> float:
         """Return the metric of a model on these rows."""
 
-    def optimizer(
-        self, parameters: Iterable[nn.Parameter], rate: float | None
-    ) -> torch.optim.Optimizer:
+    @property
+    def judges_outputs(self) -> bool:
+        """Whether `judge` gives what `score` would."""
+        return False
+
+    def judge(self, outputs: Tensor, targets: Tensor) -> float:
+        """Return the metric of outputs, where it needs no more of the model than those."""
+        raise NotImplementedError
+
+    def optimizer(self, parameters: Iterable[nn.Parameter], rate: float | None) -> Optimizer:
         """Return the optimizer of a training; a rate of None is its own."""
-        return torch.optim.Adam(parameters, lr=1e-3 if rate is None else rate, fused=True)
+        return Adam(parameters, lr=1e-3 if rate is None else rate)
 
     @property
     def own_optimizer(self) -> bool:
