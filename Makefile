@@ -12,14 +12,10 @@ compare: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# With Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path or
+# With Ray, and with Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path or
 # named in CHROMIUM, the report's page is opened in it.
-test-slow: .venv/installed .venv/triton .venv/browser
+test-slow: .venv/slow
 	$(BIN)/python -m pytest -m slow
-
-.venv/triton: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
-	touch $@
 
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
 # what they bring along stays out of it, and what .venv has stays as it is, PyTorch above all.
@@ -75,11 +71,12 @@ clean:
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
 	# Without isolation: the CPU kernels are built against the PyTorch just installed.
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,ray,test]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
 	touch $@
 
-.venv/browser: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser]'
+.venv/slow: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,ray]'
 	touch $@
 
 .venv/wheel/installed:
