@@ -89,5 +89,5 @@ def test_a_result_that_differs_is_named():
 
     with pytest.raises(AssertionError, match="other results") as error:
         check("this set", wrong, checksums.DTYPES[2])
-    named = str(error.value).partition("prints the inputs:\n")[2].splitlines()[0]
+    named = str(error.value).partition("prints the inputs:\n")[2].splitlines()[0].strip()
     assert named.startswith("inverse, bfloat16, beta = 5, on this set: ")
