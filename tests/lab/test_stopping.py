@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from softplus.lab import stopping
+from softplus.lab.store import Store
 
 # Four batches choose the learning rates, and two processes run them: the first is done, and two
 # are in flight, when the study is stopped.
@@ -113,6 +114,24 @@ def test_a_study_killed_in_the_middle_goes_on_where_it_was(study, tmp_path):
     assert len(after) == TRIALS
     assert before.items() <= after.items()
     assert not again.processes()
+
+
+@pytest.mark.slow
+def test_two_commands_on_one_study_share_its_trials(tmp_path):
+    file = tmp_path / "study.sqlite"
+    with Store(file), closing(sqlite3.connect(file)) as connection:
+        connection.executescript(
+            "CREATE TABLE written (key TEXT);"
+            "CREATE TRIGGER note AFTER INSERT ON trials "
+            "BEGIN INSERT INTO written VALUES (new.key); END;"
+        )
+    both = [Study(tmp_path), Study(tmp_path)]
+    for each in both:
+        output, _ = each.process.communicate(timeout=300)
+        assert each.process.returncode == 0, output
+    with closing(sqlite3.connect(file)) as connection:
+        written = [key for (key,) in connection.execute("SELECT key FROM written")]
+    assert len(written) == len(set(written)) == TRIALS
 
 
 @pytest.mark.slow
