@@ -26,9 +26,9 @@ def test_the_bounds_are_widened_for_the_narrower_instruction_set(bounds):
     def bound(instruction_set, size=65_536):
         return bounds.bound(bench.Case("forward", "float32", size, 1, {}), instruction_set)
 
-    assert bound("avx512") == bounds.Bound(4.0, 4.0)
-    assert bound("avx2") == bounds.Bound(6.4, 2.5)
-    assert bound("avx2", size=64) == bounds.Bound(None, 0.5 / 1.6)
+    assert bound("avx512") == bounds.Bound(2.2, 6.8)
+    assert bound("avx2") == bounds.Bound(2.2 * 1.5, 6.8 / 1.5)
+    assert bound("avx2", size=64) == bounds.Bound(None, 0.5 / 1.5)
     assert bound("avx512", size=65_537) is None
 
 
