@@ -187,11 +187,11 @@ def test_judge_says_who_wins_and_writes_the_json(tmp_path):
     options = ["--margin", "0.5", "--lower-is-better", "--test-ratio", "0.25"]
     result = softplus("judge", scores, *options, "--json", tmp_path / "judged.json")
     assert result.returncode == 0, result.stderr
-    assert "relu against gelu: gelu is better, on these rows and on others" in result.stdout
+    assert "gelu against relu: gelu is better, on these rows and on others" in result.stdout
     document = json.loads((tmp_path / "judged.json").read_text())
     assert document["verdicts"][0]["these_rows"]["winner"] == "gelu"
-    result = softplus("judge", scores, "--reference", "relu")
-    assert "gelu against relu: relu is better on these rows; on others: unknown" in result.stdout
+    result = softplus("judge", scores, "--reference", "gelu")
+    assert "relu against gelu: relu is better on these rows; on others: unknown" in result.stdout
 
 
 ARMS = {"gelu": 1.0, "relu": 2.0}
