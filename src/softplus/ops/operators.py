@@ -11,6 +11,7 @@ each element, `shifted` softplus(x) - ln2/beta: every tensor has one shape there
 beta and the gradients towards it are float64, everything else has the dtype of the input.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -124,6 +125,22 @@ FAKES: dict[str, Any] = {
         _to_beta(x),
     ),
 }
+
+
+def filled(name: str, fill: Callable[..., None]) -> Callable[..., Any]:
+    """Return an operator by the function that fills its results.
+
+    What they are like, and which arguments are refused, the rule for fake tensors says.
+    """
+
+    def run(*arguments: Any) -> Any:
+        results = FAKES[name](*arguments)
+        fill(results, *arguments)
+        return results
+
+    return run
+
+
 for _name, _fake in FAKES.items():
     register_fake(f"softplus::{_name}", inductor.with_rules(_fake), lib=library)
 

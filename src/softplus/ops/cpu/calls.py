@@ -8,7 +8,7 @@ from torch import Tensor, get_num_threads
 
 from softplus.ops import cpu
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.operators import FAKES, library
+from softplus.ops.operators import filled, library
 
 _library: Any = None if cpu.absent else cpu._kernels  # noqa: SLF001 -- it is this package's
 _run = _library and _library.run
@@ -96,20 +96,6 @@ def _each(kernel: str) -> Callable[..., None]:
     return fill
 
 
-def _operator(name: str, fill: Callable[..., None]) -> Callable[..., Any]:
-    """Return an operator by the function that fills its results.
-
-    What they are like, and which arguments are refused, the rule for fake tensors says.
-    """
-
-    def run(*arguments: Any) -> Any:
-        results = FAKES[name](*arguments)
-        fill(results, *arguments)
-        return results
-
-    return run
-
-
 _FILL: dict[str, Callable[..., None]] = {
     "forward": _forward,
     "backward": _backward,
@@ -122,7 +108,7 @@ _FILL: dict[str, Callable[..., None]] = {
 }
 
 # The operators on plain CPU tensors, by name.
-OPERATORS = {name: _operator(name, fill) for name, fill in _FILL.items()}
+OPERATORS = {name: filled(name, fill) for name, fill in _FILL.items()}
 if cpu.absent is None and cpu.entry_absent is not None:
     for _name, _function in OPERATORS.items():
         library.impl(_name, _function, "CPU")

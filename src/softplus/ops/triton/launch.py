@@ -9,7 +9,7 @@ from torch import Tensor
 
 from softplus.ops.cpu.calls import laid_out, pattern
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.operators import FAKES
+from softplus.ops.operators import filled
 from softplus.ops.triton import exponential, kernels, parameters
 
 # Elements of a program and its warps, by bytes of an element: 16 bytes for each thread at a time,
@@ -196,17 +196,6 @@ def _each(kernel: Any) -> Callable[..., None]:
     return fill
 
 
-def _operator(name: str, fill: Callable[..., None]) -> Callable[..., Any]:
-    """Return an operator by the function that fills its results, as in `ops/cpu/calls.py`."""
-
-    def run(*arguments: Any) -> Any:
-        results = FAKES[name](*arguments)
-        fill(results, *arguments)
-        return results
-
-    return run
-
-
 _FILL: dict[str, Callable[..., None]] = {
     "forward": _forward,
     "backward": _backward,
@@ -219,4 +208,4 @@ _FILL: dict[str, Callable[..., None]] = {
 }
 
 # The operators on tensors of a GPU, by name.
-OPERATORS = {name: _operator(name, fill) for name, fill in _FILL.items()}
+OPERATORS = {name: filled(name, fill) for name, fill in _FILL.items()}
