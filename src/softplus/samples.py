@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +17,18 @@ _T = TypeVar("_T")
 def evaluation_copy(model: nn.Module) -> nn.Module:
     """Return a copy of a model that samples may run through, in evaluation mode."""
     return copied(model).eval()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have a model in evaluation mode, and each of its modules as it was afterwards."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def copied(thing: _T) -> _T:

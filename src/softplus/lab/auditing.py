@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import ceil, inf, log
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from softplus import samples
 from softplus.conversion import counting
 from softplus.lab.measures import DEAD_BELOW
 from softplus.lab.units.watching import DeadUnits, Units
@@ -135,7 +136,7 @@ def audit(
     watch = DeadUnits(model)
     unseen = watch.unseen()
     count = 0
-    with _evaluating(model), torch.no_grad():
+    with samples.evaluating(model), torch.no_grad():
         for count, batch in enumerate(batches, start=1):
             # The search for what is unseen slows every operator, so one batch has to do.
             with watch, unseen if count == 1 else nullcontext():
@@ -165,18 +166,6 @@ def _forward(model: nn.Module, batch: Any) -> None:
 
 def _moved(value: Any, device: torch.device | None) -> Any:
     return value.to(device) if isinstance(value, Tensor) and device else value
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Have the model in evaluation mode, and each of its modules as it was afterwards."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _texts(unseen: counting.Counter, model: nn.Module) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from softplus import samples
 from softplus.lab import activations, stacking
 from softplus.lab.activations import Activation
 from softplus.lab.errors import UsageError
@@ -317,13 +318,8 @@ def _look(
 
 
 def _score(problem: TorchProblem, model: nn.Module, run: _Run, rows: Tensor) -> float:
-    training = model.training
-    if training:
-        model.eval()
-    metric = problem.score(model, run.data.examples, rows)
-    if training:
-        model.train()
-    return metric
+    with samples.evaluating(model):
+        return problem.score(model, run.data.examples, rows)
 
 
 def _judge(
