@@ -54,7 +54,10 @@ def _swap(torch: Any) -> None:
     if os.environ["SOFTPLUS_ACTIVATION"] == "relu" and not audited:
         return
     try:
-        from softplus.lab.scripts import swap, watch
+        if audited:
+            from softplus.lab.scripts import watch
+        else:
+            from softplus.lab.scripts import swap
     except ImportError as missing:
         raise ImportError(
             f"softplus cannot replace ReLU here: {sys.executable} has PyTorch, and not softplus "
