@@ -81,6 +81,25 @@ def lightning(request):
     return pytest.importorskip(request.param, reason="needs Lightning")
 
 
+def lightning_trainer(lightning, folder, callback, **settings):
+    """Return a trainer with a callback, which keeps to its folder and says nothing."""
+    return lightning.Trainer(
+        accelerator="cpu",
+        callbacks=[callback],
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **settings,
+    )
+
+
+def loader() -> torch.utils.data.DataLoader:
+    """Return the examples in batches of four."""
+    return torch.utils.data.DataLoader(data(), batch_size=4)
+
+
 @pytest.fixture
 def lightning_fit(lightning, tmp_path):
     callbacks = importlib.import_module("softplus.integrations.lightning")
@@ -103,19 +122,10 @@ def lightning_fit(lightning, tmp_path):
     def fit(checkpoint=None, epochs=2, accumulate=1, **arguments):
         model = Regression()
         annealing = callbacks.BetaAnnealingCallback(1, 256, **arguments)
-        trainer = lightning.Trainer(
-            max_epochs=epochs,
-            accumulate_grad_batches=accumulate,
-            accelerator="cpu",
-            callbacks=[annealing],
-            default_root_dir=tmp_path,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
+        trainer = lightning_trainer(
+            lightning, tmp_path, annealing, max_epochs=epochs, accumulate_grad_batches=accumulate
         )
-        loader = torch.utils.data.DataLoader(data(), batch_size=4)
-        trainer.fit(model, loader, ckpt_path=checkpoint)
+        trainer.fit(model, loader(), ckpt_path=checkpoint)
         return model, trainer
 
     return fit
@@ -175,18 +185,8 @@ def test_lightning_logs_dead_units(lightning, tmp_path):
             return torch.optim.SGD(self.parameters(), lr=1e-6)
 
     model, callback = Regression(), callbacks.DeadUnitsCallback()
-    trainer = lightning.Trainer(
-        max_epochs=2,
-        accelerator="cpu",
-        callbacks=[callback],
-        default_root_dir=tmp_path,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    loader = torch.utils.data.DataLoader(data(), batch_size=4)
-    trainer.fit(model, loader, loader)
+    trainer = lightning_trainer(lightning, tmp_path, callback, max_epochs=2)
+    trainer.fit(model, loader(), loader())
     logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
     assert logged["units/dead"] == pytest.approx(0.3)
     assert logged["units/always_on"] == pytest.approx(0.7)
@@ -201,6 +201,20 @@ def transformers():
     found = pytest.importorskip("transformers", reason="needs transformers")
     pytest.importorskip("accelerate", reason="the Trainer needs accelerate")
     return found
+
+
+def hugging_face_trainer(transformers, folder, model, callback, **settings):
+    """Return a Trainer with a callback, which keeps to its folder and says nothing."""
+    rows = [{"x": row, "labels": 0.0} for row in data()]
+    return transformers.Trainer(
+        model=model,
+        args=transformers.TrainingArguments(
+            output_dir=str(folder), report_to=[], use_cpu=True, disable_tqdm=True, **settings
+        ),
+        train_dataset=rows,
+        eval_dataset=rows,
+        callbacks=[callback],
+    )
 
 
 @pytest.fixture
@@ -221,21 +235,15 @@ def trainer_fit(transformers, tmp_path):
 
     def fit(checkpoint=None, epochs=2, accumulate=1, **arguments):
         model = Regression()
-        settings = transformers.TrainingArguments(
-            output_dir=str(tmp_path),
+        trainer = hugging_face_trainer(
+            transformers,
+            tmp_path,
+            model,
+            callbacks.BetaAnnealingCallback(1, 256, **arguments),
             num_train_epochs=epochs,
             per_device_train_batch_size=4,
             gradient_accumulation_steps=accumulate,
             save_strategy="epoch",
-            report_to=[],
-            use_cpu=True,
-            disable_tqdm=True,
-        )
-        trainer = transformers.Trainer(
-            model=model,
-            args=settings,
-            train_dataset=[{"x": row, "labels": 0.0} for row in data()],
-            callbacks=[callbacks.BetaAnnealingCallback(1, 256, **arguments)],
         )
         trainer.train(resume_from_checkpoint=checkpoint)
         return model, trainer
@@ -282,22 +290,15 @@ def test_the_trainer_logs_dead_units(transformers, tmp_path):
         def forward(self, x, labels=None):  # noqa: ARG002  # the Trainer passes labels
             return {"loss": self.network(x).square().mean()}
 
-    rows = [{"x": row, "labels": 0.0} for row in data()]
-    trainer = transformers.Trainer(
-        model=Regression(),
-        args=transformers.TrainingArguments(
-            output_dir=str(tmp_path),
-            num_train_epochs=2,
-            learning_rate=1e-6,
-            eval_strategy="epoch",
-            save_strategy="no",
-            report_to=[],
-            use_cpu=True,
-            disable_tqdm=True,
-        ),
-        train_dataset=rows,
-        eval_dataset=rows,
-        callbacks=[callbacks.DeadUnitsCallback()],
+    trainer = hugging_face_trainer(
+        transformers,
+        tmp_path,
+        Regression(),
+        callbacks.DeadUnitsCallback(),
+        num_train_epochs=2,
+        learning_rate=1e-6,
+        eval_strategy="epoch",
+        save_strategy="no",
     )
     trainer.train()
     logged = [each for each in trainer.state.log_history if "eval_units_dead" in each]

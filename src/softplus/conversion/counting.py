@@ -17,6 +17,8 @@ from softplus.rewriting.methods import Place
 
 _TORCH = f"{Path(torch.__file__).parent}{os.sep}"
 _OURS = f"{Path(samples.__file__).parent}{os.sep}"
+# Where no line of the user's is.
+LIBRARIES = (_TORCH, _OURS)
 _OPS = f"{_OURS}ops{os.sep}"
 _READING = "reading does not find it: keep it as an attribute of its module, or call it in a method"
 _ADVICE = {
@@ -73,7 +75,7 @@ def remaining(
         explained = any(_explains(one, chain, places) for one in known)
         if family not in families or explained or not names.isdisjoint(chain):
             continue
-        users = (place for place in places if not place.file.startswith((_TORCH, _OURS)))
+        users = (place for place in places if not place.file.startswith(LIBRARIES))
         file, line = next(users, (None, None))
         sites[Site(next(iter(chain), ""), family, operator, file, line, _ADVICE[kind])] = None
     return sorted(sites, key=lambda site: site.left == _ADVICE["clamp"])

@@ -1,20 +1,15 @@
 """Where an activation is called, and the name that `find_sites` gives the place."""
 
 import itertools
-import os
 import sys
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
-import softplus
 from softplus.conversion import finding
+from softplus.conversion.counting import LIBRARIES
 from softplus.conversion.sites import Kind
-
-_LIBRARIES = tuple(f"{Path(str(each.__file__)).parent}{os.sep}" for each in (torch, softplus))
 
 
 class Call(NamedTuple):
@@ -46,7 +41,7 @@ def caller(names: dict[int, str], after: str) -> Call | None:
     frame: FrameType | None = sys._getframe(3)  # noqa: SLF001 -- inspect does so too
     while frame is not None and (path is None or code is None):
         here = frame.f_code
-        if code is None and not here.co_filename.startswith(_LIBRARIES):
+        if code is None and not here.co_filename.startswith(LIBRARIES):
             code, instruction, own = here, frame.f_lasti, path is None
         if path is None and here.co_argcount:
             path = names.get(id(frame.f_locals.get(here.co_varnames[0])))
