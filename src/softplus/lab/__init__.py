@@ -16,6 +16,7 @@ _FACE = {
     "judge": "softplus.lab.judging",
     "record": "softplus.lab.recording",
     "script": "softplus.lab.problems.script",
+    "task": "softplus.lab.problems.functions",
 }
 __all__ = list(_FACE)
 

@@ -26,6 +26,7 @@ from softplus.lab import (
 )
 from softplus.lab.engines import Engine
 from softplus.lab.problems import Problem, frames
+from softplus.lab.problems.functions import Functions
 from softplus.lab.problems.rehearsal import rehearse
 from softplus.lab.problems.script import Script
 from softplus.lab.results import Arm, Results
@@ -155,7 +156,8 @@ def compare(
     Args:
         task: What the command line takes: "digits", "diabetes", "sdf", the path of a table or of a
             task file. Or a data frame (of polars or pandas), or a mapping of columns. Or a
-            training command, as `softplus.lab.script` returns it.
+            model and data, as `softplus.lab.task` returns them, or a training command, as
+            `softplus.lab.script` does.
         activations: The arms, comma-separated or a list, as on the command line; None: the task's.
         target: Of a table, the column to predict; `group`, `time`, `kind`, `categorical` and
             `ignored` are the command line's.
@@ -185,7 +187,7 @@ def compare(
     with nullcontext(out) if out is not None else tempfile.TemporaryDirectory() as folder:
         files.prepare_folder("out", Path(folder))
         problem = _placed(task, Path(folder)) or problems.load(
-            frames.kept(task, Path(folder)),
+            _kept(task, Path(folder)),
             target=target,
             group=group,
             time=time,
@@ -225,6 +227,13 @@ def _placed(task: Any, folder: Path) -> Problem | None:
     if isinstance(task, Script):
         return replace(task, logs=folder.absolute() / "logs")
     return task if isinstance(task, Problem) else None
+
+
+def _kept(task: Any, folder: Path) -> str | Path:
+    """Return a task that is a name or a path, and the file of one in memory."""
+    if isinstance(task, Functions):
+        return task.written(folder)
+    return frames.kept(task, folder)
 
 
 def run(
