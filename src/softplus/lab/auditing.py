@@ -136,10 +136,10 @@ def audit(
     watch = DeadUnits(model)
     unseen = watch.unseen()
     count = 0
-    with samples.evaluating(model), torch.no_grad():
+    with samples.evaluating(model), torch.no_grad(), watch:
         for count, batch in enumerate(batches, start=1):
             # The search for what is unseen slows every operator, so one batch has to do.
-            with watch, unseen if count == 1 else nullcontext():
+            with unseen if count == 1 else nullcontext():
                 run(model, batch)
     calls = watch.calls()
     if not count:
