@@ -115,7 +115,8 @@ def test_wrong_wins_stay_below_5_percent_for_either_question(seeds, repetitions)
     print(f"\n{seeds} seeds, {LEARNERS} learners: wrong {rates}")  # noqa: T201
     for question in ("these rows", "other rows", "equivalent, these rows"):
         assert not above(wrong[question], repetitions, 0.05), rates
-    assert above(wrong["other rows, uncorrected"], repetitions, 0.05), rates
+    if seeds > 3:  # the t interval of three is wide enough to hide most of it
+        assert above(wrong["other rows, uncorrected"], repetitions, 0.05), rates
 
 
 @pytest.mark.parametrize(
