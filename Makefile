@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers test-versions wheel exhaustive lint clean
+.PHONY: compare test test-slow test-peers test-versions wheel docs exhaustive lint clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
@@ -53,6 +53,10 @@ test-versions: wheel
 		rm -r $$folder; \
 	done
 
+# The site: build/site/index.html opens from the disk, search included.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 # All 2^32 float32 inputs, on every instruction set of this CPU: about twenty minutes on two cores.
 exhaustive: .venv/installed
 	$(BIN)/python tools/exhaustive.py
@@ -76,7 +80,11 @@ clean:
 
 .venv/slow: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,ray]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,docs,ray]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
 	touch $@
 
 .venv/wheel/installed:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -189,17 +190,25 @@ class Wheel(bdist_wheel):
         return python, abi, platform
 
 
-def readme() -> str:
-    """Return README without its relative links and images: on a package index they lead nowhere."""
-    text, link = Path("README.md").read_text("utf-8"), r"\[([^]]*)\]\((?!http)[^)]*\)"
-    text = re.sub(rf"!{link}\n+", "", text)
-    text = re.sub(rf"\s+\({link}(,\s+{link})*\)", "", text)
-    return re.sub(link, r"\1", text)
+def readme(project: dict) -> str:
+    """Return README for a package index: its links lead to the `Source` of [project.urls].
+
+    Where there is none they would lead nowhere, so the words are left and the pictures left out.
+    """
+    text, link = Path("README.md").read_text("utf-8"), r"\[([^]]*)\]\((?!http)([^)]*)\)"
+    source = project.get("urls", {}).get("Source")
+    if source is None:
+        return re.sub(link, r"\1", re.sub(rf"!{link}\n+", "", text))
+    version = f"v{project['version']}"
+    text = re.sub(rf"!{link}", rf"![\1]({source}/raw/{version}/\2)", text)
+    return re.sub(link, rf"[\1]({source}/blob/{version}/\2)", text)
 
 
 if __name__ == "__main__":
     setup(
-        long_description=readme(),
+        long_description=readme(
+            tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+        ),
         long_description_content_type="text/markdown",
         ext_modules=[library()],
         cmdclass={"build": Build, "build_ext": BuildExtensions, "bdist_wheel": Wheel},

@@ -80,8 +80,10 @@ def test_table_draws(tmp_path, suffix):
 
 
 def test_compare_prints_the_table_and_the_verdict_and_writes_the_files(tmp_path):
-    result = softplus("compare", "digits", *SMALL, cwd=tmp_path)
+    result = softplus("compare", "digits", *SMALL, "--plot", "verdict.svg", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+    assert "arm minus relu (points)" in (tmp_path / "verdict.svg").read_text()
+    assert "wrote verdict.svg" in result.stdout
     assert "Dead units" in result.stdout
     assert "softplus against relu: " in result.stdout
     assert "On these 1,797 rows" in " ".join(result.stdout.split())
@@ -221,6 +223,7 @@ ARMS = {"gelu": 1.0, "relu": 2.0}
         (["bench", "--dtype", "float23"], ["unknown dtype 'float23'"]),
         (["bench", "--json", "/dev/null/x.json"], ["--json /dev/null/x.json cannot be written"]),
         (["bench", "--plot", "/dev/null/x.svg"], ["--plot /dev/null/x.svg cannot be written"]),
+        (["compare", "digits", "--plot", "verdict.xyz"], ["--plot", "suffix", "svg"]),
         (["bench", "--plot", "bench.xyz"], ["--plot", "suffix", "svg"]),
     ],
 )

@@ -96,12 +96,16 @@ def test_the_version_in_the_code_is_the_packages():
     assert project["dynamic"] == ["readme"]
 
 
-def test_a_package_index_shows_no_relative_link(monkeypatch):
+@pytest.mark.parametrize("urls", [{}, {"Source": "https://forge.example/us/softplus"}])
+def test_a_package_index_shows_no_relative_link(urls, monkeypatch):
     monkeypatch.chdir(ROOT)
-    text = setup()["readme"]()
-    assert [link for link in re.findall(r"\]\(([^)]*)", text) if not link.startswith("http")] == []
-    assert "Changes · Architecture · Contributing" in text
-    assert "every one of the 2^32 inputs. Derivatives are" in text
+    text = setup()["readme"]({"version": "1.2.3", "urls": urls})
+    links = re.findall(r"\]\(([^)]*)", text)
+    assert [link for link in links if not link.startswith("https://")] == []
+    for folder, path in (("blob", "docs/walkthrough.md"), ("raw", "docs/images/verdict.svg")):
+        absolute = f"https://forge.example/us/softplus/{folder}/v1.2.3/{path}"
+        assert (absolute in links) == bool(urls)
+    assert "walk-through" in text
 
 
 # Builds

@@ -95,7 +95,7 @@ def test_imports_go_downward_only(name):
 
 def test_the_architecture_page_draws_these_layers():
     page = (SOURCE.parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    lines = page.split("```")[1].strip().splitlines()
+    lines = page.split("```text\n")[1].split("```")[0].strip().splitlines()
     drawn = [set(re.findall(r"(\w+)(?:\.py|/)", line[:52])) for line in lines]
     assert drawn[::-1] == LAYERS
 

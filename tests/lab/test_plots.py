@@ -14,9 +14,9 @@ def test_a_study_is_drawn_with_both_intervals_of_every_arm():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
         "the margin",
         "on these rows",
-        "on others",
+        "on other rows",
     ]
-    assert [label.get_text().split("\n")[0] for label in ax.get_yticklabels()] == [
+    assert [label.get_text().split(":\n")[0] for label in ax.get_yticklabels()] == [
         verdict.arm for verdict in results.verdicts
     ]
     drawn = {tuple(line.get_xdata()) for line in ax.lines}

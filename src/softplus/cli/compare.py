@@ -124,6 +124,10 @@ _Ratio = Annotated[
 _Timeout = Annotated[
     float | None, typer.Option(help="Of a training command: the seconds that a trial may take.")
 ]
+_Plot = Annotated[
+    Path | None,
+    typer.Option(help="Also draw the verdicts into this file (.svg, .png, .pdf)."),
+]
 _Quick = Annotated[
     bool, typer.Option("--quick", help="A smoke test: few seeds, epochs and learning rates.")
 ]
@@ -155,6 +159,7 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     test_ratio: _Ratio = None,
     timeout: _Timeout = None,
     out: _Out = Path("softplus-report"),
+    plot: _Plot = None,
     quick: _Quick = False,
 ) -> None:
     """Train a task with each activation, measure everything, and say which serves it better.
@@ -165,7 +170,7 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
     """
     from rich.console import Console
 
-    from softplus.lab import engines, files, machine, settings, terminal
+    from softplus.lab import engines, files, machine, plots, settings, terminal
     from softplus.lab.problems.script import script
 
     of_command = {
@@ -209,10 +214,15 @@ def compare(  # noqa: PLR0917  # on the command line every one of them has a nam
         jobs = 1 if problem.alone else machine.cores()
     chosen = engines.choose(engine, jobs=jobs, address=address, gpus=gpus)
     files.prepare_folder("--out", out)
+    if plot:
+        plots.check(plot)
     console = Console()
     _announce(asked, jobs)
     study = _run(asked, chosen, out, console)
     paths = study.save(out)
+    if plot:
+        plots.save_differences(plot, study.results)
+        paths.append(plot)
     terminal.show_study(study.results, console)
     for path in paths:
         terminal.say(f"wrote {path}", console)

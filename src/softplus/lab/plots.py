@@ -1,4 +1,4 @@
-"""The plots that matplotlib draws: of `table` and `bench` as files, of a study in a notebook."""
+"""The plots that matplotlib draws: of `table`, `bench` and of a study, which a notebook shows."""
 
 import math
 from itertools import cycle
@@ -9,7 +9,7 @@ import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from softplus.lab import bench, files
+from softplus.lab import bench, files, wording
 from softplus.lab.activations import derivatives
 from softplus.lab.errors import UsageError
 from softplus.lab.results import Results
@@ -41,6 +41,16 @@ def differences(results: Results) -> Figure:
     """Return the plot of every arm's difference from the reference, with both intervals."""
     with rc_context(_STYLE):
         return _differences(results)
+
+
+def save_differences(path: Path, results: Results) -> None:
+    """Write that plot into a file.
+
+    Raises:
+        UsageError: As in `save_function_plot`.
+    """
+    with rc_context(_STYLE):
+        _save(_differences(results), path)
 
 
 def save_function_plot(path: Path, betas: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)) -> None:
@@ -125,20 +135,25 @@ def _differences(results: Results) -> Figure:
         ax.axvspan(-margin, margin, color="#dddddd", label="the margin", linewidth=0)
     ax.axvline(0, color="black", linewidth=1)
     for row, (verdict, colour) in enumerate(zip(verdicts, cycle(_COLOURS), strict=False)):
-        widths = {"on these rows": (verdict.these_rows, 4), "on others": (verdict.other_rows, 1)}
+        widths = {
+            "on these rows": (verdict.these_rows, 4),
+            "on other rows": (verdict.other_rows, 1),
+        }
         for place, (answer, width) in widths.items():
             if answer is not None and not math.isnan(answer.interval.low):
                 ends = [answer.interval.low, answer.interval.high]
-                lower = row + (0.15 if place == "on others" else 0.0)
+                lower = row + (0.15 if place == "on other rows" else 0.0)
                 label = place if row == 0 else None
                 ax.plot(ends, [lower, lower], color=colour, linewidth=width, label=label)
         ax.plot(verdict.these_rows.interval.center, row, "o", color=colour, markersize=8)
-    ax.set_yticks(range(len(verdicts)), [f"{v.arm}\n{v.these_rows.winner}" for v in verdicts])
+    ax.set_yticks(
+        range(len(verdicts)), [f"{v.arm}:\n{wording.outcome(v.these_rows)}" for v in verdicts]
+    )
     ax.set_ylim(len(verdicts) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
     ax.set_xlabel(
         f"test {metric.name}, arm minus {results.settings.reference} ({metric.difference_unit}); "
         f"{'right' if metric.higher_is_better else 'left'} is better"
     )
-    ax.legend()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure

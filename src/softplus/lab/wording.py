@@ -27,8 +27,8 @@ def headline(verdict: Verdict) -> str:
 
     The other rows are named only where the answer about them is another one.
     """
-    here = _outcome(verdict.these_rows)
-    elsewhere = "unknown" if verdict.other_rows is None else _outcome(verdict.other_rows)
+    here = outcome(verdict.these_rows)
+    elsewhere = "unknown" if verdict.other_rows is None else outcome(verdict.other_rows)
     if here == elsewhere:
         return f"{here}, on these rows and on others"
     return f"{here} on these rows; on others: {elsewhere}"
@@ -89,7 +89,8 @@ def amount(value: float, unit: str = "") -> str:
     return f"{number} {'point' if (number, unit) == ('1', 'points') else unit}".strip()
 
 
-def _outcome(answer: Answer) -> str:
+def outcome(answer: Answer) -> str:
+    """Return who is better, in three words."""
     if answer.winner in {"equivalent", "cannot tell"}:
         return answer.winner
     return f"{answer.winner} is better"

@@ -425,7 +425,7 @@ def test_the_arm_relu_is_marked_and_softplus_in_the_model_is_not(task):
 
 
 def test_the_file_on_the_page_works(task):
-    page = Path(__file__).parents[3] / "docs" / "your-problem.md"
+    page = Path(__file__).parents[3] / "docs" / "task-file.md"
     source = page.read_text().split("```python\n")[1].split("```")[0]
     problem = task(source, epochs=1)
     assert problem.title == "Sequential on 1,797 examples"
