@@ -1,0 +1,95 @@
+"""The site that `make docs` builds, in headless Chromium: from the disk, wide, narrow and dark."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from pages import DOCS, ROOT
+
+REASON = "what `make test-slow` installs is missing"
+playwright = pytest.importorskip("playwright.sync_api", reason=REASON)
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=REASON)
+pytest.importorskip("mkdocs", reason=REASON)
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path, and none in $CHROMIUM"),
+]
+PAGES = sorted(str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Return the folder of the site."""
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    subprocess.run(build, check=True, cwd=ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a headless Chromium."""
+    with playwright.sync_playwright() as running:
+        # As root, as in a container, its sandbox does not start.
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser, site):
+    """Return the function that opens a page; what it asks for and complains of fails the test."""
+    wrong, contexts = [], []
+
+    def open_page(name, width=1280, scheme="light"):
+        size = {"width": width, "height": 900}
+        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
+        page = contexts[-1].new_page()
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("requestfailed", lambda asked: wrong.append(asked.url))
+        page.on("request", lambda asked: asked.url.startswith("http") and wrong.append(asked.url))
+        page.goto((site / f"{name}.html").as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_no_page_is_wider_than_the_screen_or_asks_the_network(opened, width, scheme):
+    page = opened("index", width, scheme)
+    for name in PAGES:
+        page.goto(page.url.rpartition("/")[0].removesuffix("/reference") + f"/{name}.html")
+        over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert over <= 0, name
+
+
+def test_search_finds_a_name(opened):
+    page = opened("index")
+    page.get_by_role("textbox", name="Search").fill("looks_linear_")
+    page.locator(".md-search-result__item a").first.wait_for()
+    found = page.locator(".md-search-result__item a").all_inner_texts()
+    assert any("looks_linear_" in text for text in found)
+
+
+def test_the_reader_can_change_the_colours(opened):
+    page = opened("index")
+    assert page.locator("body").get_attribute("data-md-color-scheme") == "default"
+    page.locator("label[title=Dark]").click()
+    assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["index", "reference/modules"])
+def test_nothing_keeps_a_reader_out(opened, name, scheme):
+    """Contrast, names of controls and the order of headings, by axe."""
+    found = axe.Axe().run(opened(name, scheme=scheme)).response["violations"]
+    assert [(rule["id"], len(rule["nodes"])) for rule in found] == []
