@@ -1,4 +1,4 @@
-"""Adds to the site what its pages link to beside docs/, which is where the repository's readers find it."""
+"""What the site changes in the pages of docs/, which are written for readers of the repository."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Lay the repository's pages, and the files that docs/ links to, over docs/."""
+    """Lay the repository's own pages, and the files that docs/ links to, over docs/."""
     texts = [page.content_string for page in files.documentation_pages() if at_the_top(page)]
     for path in {path for text in texts for path in OUTSIDE.findall(text)} - set(PAGES):
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
@@ -24,8 +24,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
-    """Have the links to these files lead to where they are in the site."""
-    return OUTSIDE.sub(r"](\1", markdown) if at_the_top(page.file) else markdown
+    """Have links lead to where those files are, and colour examples as what a prompt shows."""
+    if at_the_top(page.file):
+        markdown = OUTSIDE.sub(r"](\1", markdown)
+    return markdown.replace("```python\n>>> ", "```pycon\n>>> ")
 
 
 def at_the_top(file: File) -> bool:
