@@ -57,7 +57,7 @@ def check_softplus(words, whole):
 
 
 def check_make(words, _):
-    for target in words:
+    for target in (word for word in words if "=" not in word):
         assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.MULTILINE), f"no target {target}"
 
 
