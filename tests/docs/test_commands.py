@@ -9,7 +9,7 @@ import pytest
 import typer
 from packaging.requirements import InvalidRequirement, Requirement
 
-from pages import PAGES, ROOT, SHELL, prose
+from documentation import PAGES, ROOT, SHELL, prose
 from softplus import cli
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][

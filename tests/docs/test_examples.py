@@ -7,7 +7,7 @@ import re
 import pytest
 
 import synthetic_studies
-from pages import BLOCKS, EXAMPLES, PROGRAMS
+from documentation import BLOCKS, EXAMPLES, PROGRAMS
 from softplus import lab
 from softplus.lab import report
 from softplus.ops import cpu

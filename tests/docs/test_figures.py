@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pages import DOCS, PAGES, ROOT, prose
+from documentation import DOCS, PAGES, ROOT, prose
 
 SUMMARIES = [ROOT / "README.md", *(DOCS / name for name in ("index.md", "why.md", "faq.md"))]
 SOURCES = [page for page in PAGES if page.parent == DOCS and page not in SUMMARIES]

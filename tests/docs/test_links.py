@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from pages import PAGES, ROOT, prose
+from documentation import PAGES, ROOT, prose
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from pages import DOCS
+from documentation import DOCS
 
 REASON = "what `make test-slow` installs is missing"
 nbformat = pytest.importorskip("nbformat", reason=REASON)

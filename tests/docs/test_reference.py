@@ -8,7 +8,7 @@ import runpy
 import pytest
 
 import softplus
-from pages import DOCS, ROOT
+from documentation import DOCS, ROOT
 from softplus import lab
 
 REFERENCE = DOCS / "reference"

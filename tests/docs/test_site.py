@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pages import DOCS, ROOT
+from documentation import DOCS, ROOT
 
 REASON = "what `make test-slow` installs is missing"
 playwright = pytest.importorskip("playwright.sync_api", reason=REASON)
