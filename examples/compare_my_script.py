@@ -1,4 +1,4 @@
-"""Compares ReLU with Softplus in an ordinary training script, without changing the script.
+r"""Compares ReLU with Softplus in an ordinary training script, without changing the script.
 
 With `--seed` this file is the script: a small convolutional network learns handwritten digits and
 its test accuracy is printed. Nothing in that part knows of this package. Without, it runs itself
