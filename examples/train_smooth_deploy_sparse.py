@@ -85,16 +85,15 @@ def draw(path: Path, found: dict[str, list[list[float]]]) -> None:
         ax.set_yticks(range(len(COLOURS)), list(COLOURS) if column == 0 else [])
         ax.set(xlabel=f"{title}, %", ylim=(3.5, -0.5))
         ax.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
     """Train, harden, print the table and the verdicts, and run the last networks as ONNX files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a smoke test: too short to conclude")
-    parser.add_argument(
-        "--picture", type=Path, default=Path("train_smooth_deploy_sparse.svg"), metavar="FILE"
-    )
+    default = Path("train_smooth_deploy_sparse.png")
+    parser.add_argument("--picture", type=Path, default=default)
     arguments = parser.parse_args()
     seeds, epochs = (2, 3) if arguments.quick else (10, 60)
     images, labels = map(torch.tensor, load_digits(return_X_y=True))
