@@ -80,7 +80,7 @@ clean:
 
 .venv/slow: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,ray]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,examples,ray]'
 	touch $@
 
 .venv/wheel/installed:

@@ -84,6 +84,7 @@ def compare(picture: Path, *, quick: bool) -> None:
         print(f"{arm.name:10} at learning rate {arm.learning_rate:g}: {scores}")
     print(f"\n{study}")
     study.plot().savefig(picture, dpi=150)
+    print(f"Picture: {picture}")
 
 
 def main() -> None:

@@ -134,11 +134,13 @@ def main() -> None:
         rate = max(tuned, key=tuned.get)
         runs = results[arm] = [train(arm, rate, seed, steps) for seed in range(seeds)]
         median = median_low([steps_to_goal(run.curve) for run in runs])
-        print(f"{arm:26}{rate:14g}{median:14g}{fmean(run.test for run in runs):15.1%}")
+        reached = "never" if median == math.inf else median
+        print(f"{arm:26}{rate:14g}{reached:>14}{fmean(run.test for run in runs):15.1%}")
     scores = {name: [100 * run.test for run in runs] for name, runs in results.items()}
     print(f"\n{judge(scores, reference=RELU, margin=1.0, test_ratio=TEST / FIT)}")
 
     draw(results, arguments.picture)
+    print(f"Picture: {arguments.picture}")
 
 
 if __name__ == "__main__":

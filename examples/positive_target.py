@@ -137,6 +137,7 @@ def main() -> None:
     losses = {name: [result.loss for result in runs] for name, runs in results.items()}
     print(f"\n{judge(losses, lower_is_better=True, margin=MARGIN, test_ratio=TEST / FIT)}")
     draw(results, arguments.picture)
+    print(f"Picture: {arguments.picture}")
 
 
 if __name__ == "__main__":

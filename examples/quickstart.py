@@ -124,6 +124,7 @@ def main() -> None:
         print(f"{name:10}{statistics.mean(errors[name]):20.1f}{jump:28.3f}")
     print(f"\n{judge(errors, lower_is_better=True, margin=MARGIN, test_ratio=TEST / FIT)}")
     draw({name: runs[0] for name, runs in results.items()}, arguments.picture)
+    print(f"Picture: {arguments.picture}")
 
 
 if __name__ == "__main__":

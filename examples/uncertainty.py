@@ -115,8 +115,7 @@ def draw(results: dict[str, list[Result]], path: Path) -> None:
         right.semilogy(REACH, torch.stack([r.far for r in runs]).median(dim=0).values, **style)
     left.set(xlabel="predicted deviation, by fifths of patients", ylabel="their error, points")
     right.set(xlabel="times as unusual", ylabel="largest predicted deviation, points")
-    for panel in (left, right):
-        panel.legend(frameon=False)
+    left.legend(frameon=False)
     figure.savefig(path)
 
 
@@ -143,6 +142,7 @@ def main() -> None:
     print("\nNegative log-likelihood on the test patients, in nats:")
     print(judge(losses, lower_is_better=True, margin=MARGIN, test_ratio=TEST / FIT))
     draw(results, arguments.picture)
+    print(f"Picture: {arguments.picture}")
 
 
 if __name__ == "__main__":

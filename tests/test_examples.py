@@ -15,14 +15,45 @@ import softplus
 
 ROOT = Path(__file__).parent.parent
 gallery = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "gallery.py")))
-# What each prints, among other things and whatever the figures. A figure is FIGURE.
-FIGURE = r"[+-]?\d[\d,.]*"
+# What each prints, among other things and whatever the figures; N is a figure.
+N = r"[+-]?\d[\d,.]*%?"
 PRINTED = {
     "quickstart": [
-        rf"^relu +{FIGURE} +{FIGURE}$",
-        rf"^softplus +{FIGURE} +{FIGURE}$",
-        "^softplus against relu: ",
+        rf"^relu +{N} +{N}$",
+        rf"^softplus +{N} +{N}$",
+        r"^softplus against relu: \w",
     ],
+    "compare_my_script": [
+        rf"^relu +at learning rate {N}: {N}, {N}",
+        rf"^softplus +at learning rate {N}: {N}, {N}",
+        r"^softplus against relu: \w",
+    ],
+    "signed_distance": [
+        rf"^softplus +{N} .* ms$",
+        r"^surface, .* less softplus: .+, so: \w",
+    ],
+    "force_field": [rf"^ReLU +({N} *)+$", r"against \w+: \w"],
+    "uncertainty": [
+        rf"^Softplus +{N} +{N} +{N} +{N}$",
+        rf"^exp, rescaled +{N} +{N} +{N} +{N}$",
+        r"^exp against Softplus: \w",
+    ],
+    "positive_target": [
+        rf"^Gamma, Softplus mean +{N} +{N} +{N} +{N}$",
+        rf"^Gaussian +{N} +{N} +{N} +{N}$",
+        r"^Gaussian against Gamma, Softplus mean: \w",
+    ],
+    "deep_plain_network": [
+        rf"^ReLU, He +{N} +({N}|never) +{N}$",
+        rf"^Softplus, looks linear +{N} +({N}|never) +{N}$",
+        r"^Softplus, looks linear against ReLU, He: \w",
+    ],
+    "train_smooth_deploy_sparse": [
+        rf"^an ONNX file of {N} \w",
+        rf"^onnxruntime: {N}e",
+        rf"^{N} of the time",
+    ],
+    "smooth_saliency": [rf"^ReLU +{N} +{N} +{N}$", r" against .+: \w"],
 }
 
 
@@ -50,9 +81,14 @@ def test_an_example_prints_its_result_and_draws_its_picture(name, tmp_path):
     picture = tmp_path / "picture.png"
     result = run(name, picture)
     assert result.returncode == 0, result.stderr
-    for pattern in PRINTED[name]:
-        assert re.search(pattern, result.stdout, re.MULTILINE), (pattern, result.stdout)
+    assert_printed(name, result.stdout)
+    assert result.stdout.endswith(f"\nPicture: {picture}\n")
     assert_drawn(picture)
+
+
+def assert_printed(name, text):
+    for pattern in PRINTED[name]:
+        assert re.search(pattern, text, re.MULTILINE), f"{pattern} is not in:\n{text}"
 
 
 def assert_drawn(picture):
@@ -85,8 +121,6 @@ def test_the_gallery_says_what_the_examples_say():
 
 
 @pytest.mark.parametrize("name", gallery.EXAMPLES)
-def test_the_gallery_has_the_pictures_that_the_examples_draw(name):
+def test_the_gallery_has_what_an_example_prints_and_draws(name):
     assert_drawn(gallery.PICTURES / f"{name}.png")
-    for pattern in PRINTED[name]:
-        printed = gallery.kept(gallery.PAGE.read_text(encoding="utf-8"))[name]
-        assert re.search(pattern, printed, re.MULTILINE), pattern
+    assert_printed(name, gallery.kept(gallery.PAGE.read_text(encoding="utf-8"))[name])

@@ -40,8 +40,8 @@ python examples/quickstart.py            # prints its result, and draws quicksta
 python examples/quickstart.py --quick    # a smoke test in seconds, too short to conclude anything
 ```
 
-They need the extra `lab`, and what is named below. What is printed here is what they printed; figures
-move a little from machine to machine, times more.
+They need the extras `lab` and `examples`. What stands below is what they printed and drew; on another
+machine figures differ a little, and times more.
 """
 
 
@@ -57,7 +57,7 @@ def run(name: str) -> str:
     picture = (PICTURES / f"{name}.png").relative_to(ROOT)
     command = [sys.executable, f"examples/{name}.py", "--picture", str(picture)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 -- ours
-    return done.stdout.strip()
+    return done.stdout.removesuffix(f"Picture: {picture}\n").strip()
 
 
 def section(name: str, printed: str) -> str:
