@@ -108,9 +108,9 @@ def draw(results: dict[str, list[Result]], path: Path) -> None:
         ends = result.low[smallest], result.high[smallest]
         panel.vlines(places, *ends, color=colour, alpha=0.5, linewidth=3, label="90% interval")
         panel.plot(places, result.area[smallest], ".", color="#D55E00", label="measured")
-        panel.axhline(0, color="grey", linewidth=1)
         panel.set(title=name, xlabel=f"the {len(smallest)} smallest of {TEST} test areas")
-        panel.legend(frameon=False)
+        panel.set_ylim(bottom=0)
+        panel.legend(frameon=False, loc="upper left")
     panels[0].set_ylabel("area of the largest nuclei")
     figure.savefig(path)
 
@@ -126,14 +126,12 @@ def main() -> None:
 
     results = {name: [run(name, seed, steps) for seed in range(seeds)] for name in MEANS}
     print(f"Means of {seeds} splits into {FIT} tumours to train on and {TEST} to test.\n")
-    print(
-        f"{'':22}{'test NLL, nats':>16}{'relative error':>16}{'in 90% interval':>17}{'below 0':>10}"
-    )
+    print(f"{'':22}{'NLL, nats':>11}{'relative error':>16}{'in 90% interval':>17}{'its width':>12}")
     for name, runs in results.items():
         held = [((r.area > r.low) & (r.area < r.high)).double().mean().item() for r in runs]
-        negative = fmean((r.low < 0).double().mean().item() for r in runs)
-        figures = fmean(r.loss for r in runs), fmean(r.error for r in runs), fmean(held), negative
-        print("{:22}{:16.3f}{:16.1%}{:17.1%}{:10.1%}".format(name, *figures))
+        width = fmean((r.high - r.low).mean().item() for r in runs)
+        figures = fmean(r.loss for r in runs), fmean(r.error for r in runs), fmean(held), width
+        print("{:22}{:11.3f}{:16.1%}{:17.1%}{:12.0f}".format(name, *figures))
     losses = {name: [result.loss for result in runs] for name, runs in results.items()}
     print(f"\n{judge(losses, lower_is_better=True, margin=MARGIN, test_ratio=TEST / FIT)}")
     draw(results, arguments.picture)
