@@ -23,6 +23,7 @@ from softplus import ShiftedSoftplus
 from softplus.lab import judge
 
 ARMS = {"relu": nn.ReLU, "softplus": ShiftedSoftplus}  # ln(1 + e^x) - ln 2, as in SchNet
+COLOURS = {"EMT": "#E69F00", "relu": "black", "softplus": "#0072B2"}
 MEASURES = ("force error, meV/Å", "energy error, meV", "force jump, meV/Å", "energy made, meV")
 CLUSTER = Icosahedron("Cu", 2)  # 13 atoms ...
 CLUSTER.symbols[1::3] = "Au"  # ... of which four are gold
@@ -33,7 +34,6 @@ WIDTH, CENTRES = 32, torch.linspace(1.5, 6.0, 30)  # lengths are in Angstrom
 KELVIN, STEP = 600, 5 * units.fs
 PULLED = torch.tensor(CLUSTER.positions).repeat(501, 1, 1)
 PULLED[:, -1] *= torch.linspace(1, 1.2, 501)[:, None]  # half an Angstrom outwards
-Field = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def mlp(activation: type[nn.Module], inputs: int, outputs: int = WIDTH) -> nn.Sequential:
@@ -76,7 +76,7 @@ def emt(positions: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(torch.tensor(np.array(part)) for part in zip(*found, strict=True))
 
 
-def trained(activation: type[nn.Module], x: Tensor, forces: Tensor, steps: int) -> Field:
+def trained(activation: type[nn.Module], x: Tensor, forces: Tensor, steps: int) -> Callable:
     """Return what a network has learned from forces; its energies are right up to a constant."""
     model, x, forces = SchNet(activation), x.float(), forces.float()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)  # better than 1e-3, for both
@@ -90,7 +90,7 @@ def trained(activation: type[nn.Module], x: Tensor, forces: Tensor, steps: int) 
     return model.eval().double().with_forces
 
 
-def dynamics(field: Field, x: Tensor, kelvin: float, steps: int) -> tuple[Tensor, Tensor]:
+def dynamics(field: Callable, x: Tensor, kelvin: float, steps: int) -> tuple[Tensor, Tensor]:
     """Return positions and total energies (meV, less the first) by velocity Verlet."""
     torch.manual_seed(0)  # the same velocities for all
     v = (units.kB * kelvin / MASSES).sqrt() * torch.randn_like(x)
@@ -114,7 +114,7 @@ def main() -> None:
     # At rest to begin with, the bonds take half of the energy of motion, and KELVIN are left.
     x = dynamics(emt, PULLED[:1].repeat(4, 1, 1), 2 * KELVIN, 10 * frames)[0][9::10].flatten(0, 1)
     energies, forces = emt(x)
-    table: dict[str, list[list[float]]] = {"EMT": [], "relu": [], "softplus": []}
+    table: dict[str, list[list[float]]] = {name: [] for name in COLOURS}
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     for seed in range(seeds):
@@ -129,8 +129,8 @@ def main() -> None:
             found = 1000 * off[0], 1000 * off[1], pull.diff().abs().max(), made.abs().amax(0).mean()
             rows.append([value.item() for value in found])
             if seed == 0:
-                left.plot(pull, label=name)
-                right.plot(made[:, 0])
+                left.plot(pull, label=name, color=COLOURS[name])
+                right.plot(made[:, 0], color=COLOURS[name])
     print(f"{'means of ' + str(seeds):12}", *(f"{name:>20}" for name in MEASURES))
     for name, rows in table.items():
         print(f"{name:12}", *(f"{value:20.1f}" for value in np.mean(rows, axis=0)))

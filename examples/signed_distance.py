@@ -102,11 +102,11 @@ def draw(path: Path, models: dict[str, nn.Module], size: int) -> None:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots(1, 3, subplot_kw={"projection": "3d", "elev": 60, "azim": -60})
     for ax, (name, model) in zip(axes, models.items(), strict=True):
-        faces = surface(model, size)
-        _, gradient = with_gradient(model, faces.mean(dim=1))
-        light = nn.functional.normalize(gradient.detach(), dim=1)[:, 2]  # from above
-        mesh = Poly3DCollection(faces.numpy(), array=light.numpy(), cmap="bone", edgecolor="face")
-        ax.add_collection3d(mesh)
+        mesh = surface(model, size)
+        _, gradient = with_gradient(model, mesh.mean(dim=1))
+        light = nn.functional.normalize(gradient.detach(), dim=1)[:, ::2].sum(dim=1)
+        knot = Poly3DCollection(mesh.numpy(), array=light.numpy(), cmap="copper", antialiased=False)
+        ax.add_collection3d(knot)
         ax.set(title=name, xlim=(-0.7, 0.7), ylim=(-0.7, 0.7), zlim=(-0.52, 0.52))
         ax.set_axis_off()
     figure.savefig(path, dpi=120)
