@@ -4,7 +4,7 @@ The energy of a cluster is a network of the distances between its atoms, SchNet 
 NeurIPS 2017), and the forces are its negative gradient: training on forces differentiates twice.
 SchNet has shifted Softplus because forces must not jump. With ReLU they do, and in molecular
 dynamics, which should conserve energy, a jump makes energy out of nothing. Both are measured, and
-the errors on other structures. The truth, EMT, is ASE's effective medium theory.
+the errors on other structures. The truth is EMT, an effective medium theory, from ASE. Needs ase.
 """
 
 import argparse
