@@ -4,10 +4,14 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers test-versions wheel exhaustive lint clean
+.PHONY: compare examples test test-slow test-peers test-versions wheel exhaustive lint clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
+
+# Runs the examples and writes what they print and draw into docs/examples.md: about ten minutes on two cores.
+examples: .venv/installed
+	$(BIN)/python tools/gallery.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
