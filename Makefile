@@ -10,7 +10,7 @@ compare: .venv/installed
 	$(BIN)/softplus compare digits
 
 # Runs the examples and writes what they print and draw into docs/examples.md: about ten minutes on two cores.
-examples: .venv/installed
+examples: .venv/examples
 	$(BIN)/python tools/gallery.py
 
 test: .venv/installed
@@ -76,6 +76,10 @@ clean:
 	$(BIN)/python -m pip install --quiet 'setuptools>=77' wheel
 	# Without isolation: the CPU kernels are built against the PyTorch just installed.
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
+	touch $@
+
+.venv/examples: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[examples]'
 	touch $@
 
 .venv/slow: .venv/installed

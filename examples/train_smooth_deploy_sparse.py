@@ -1,11 +1,12 @@
 """Trains with Softplus, deploys an exact ReLU: annealing, `harden`, ONNX, onnxruntime.
 
-Softplus keeps every unit alive in training, and is never exactly 0, so nothing can be skipped when
-the network runs. `BetaAnnealing` sharpens it while it trains, `harden` then puts ReLU in its place,
-and what is exported is a standard ONNX file that knows nothing of this package.
+Softplus keeps every unit alive in training, but it is hardly ever exactly 0, so nothing can be
+skipped when the network runs. `BetaAnnealing` sharpens it while it trains, `harden` then puts ReLU
+in its place, and what is exported is a standard ONNX file that knows nothing of this package.
 
 The network is one in which many units of ReLU die: six narrow layers that read handwritten digits.
 It is trained three times from each seed, with ReLU, with Softplus throughout, and annealed.
+Needs onnxruntime and onnxscript.
 """
 
 import argparse
