@@ -6,7 +6,7 @@ the network through `Positive`, which is Softplus with a start and a floor, or t
 deviations are good if 80% of the patients are within the interval that is to hold 80% of them, and
 if patients with a larger one are further off. Where all are too small, one factor mends them:
 *rescaled* ones are multiplied by what the validation rows ask for. And they should be of use for a
-patient unlike those seen, where exp grows much faster. More in docs/positive.md.
+patient unlike those seen, where exp grows faster. More in docs/positive.md.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def draw(results: dict[str, list[Result]], path: Path) -> None:
         fifths = deviation.argsort().chunk(5)
         means = [[a[rows].square().mean().sqrt() for rows in fifths] for a in (deviation, error)]
         left.plot(*means, **style)
-        right.semilogy(REACH, torch.stack([r.far for r in runs]).median(dim=0).values, **style)
+        right.plot(REACH, torch.stack([r.far for r in runs]).median(dim=0).values, **style)
     left.set(xlabel="predicted deviation, by fifths of patients", ylabel="their error, points")
     right.set(xlabel="times as unusual", ylabel="largest predicted deviation, points")
     left.legend(frameon=False)

@@ -12,6 +12,7 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +34,7 @@ HEAD = """# Examples
 
 <!-- Made by `make examples`: change the examples or tools/gallery.py, not this page. -->
 
-Each is one file that runs in under two minutes on two cores, with data that comes with a package:
+Each is one file that runs in under two minutes on two cores and downloads nothing:
 
 ```sh
 python examples/quickstart.py            # prints its result, and draws quickstart.png
@@ -42,14 +43,21 @@ python examples/quickstart.py --quick    # a smoke test in seconds, too short to
 
 They need the extras `lab` and `examples`. What stands below is what they printed and drew; on another
 machine figures differ a little, and times more.
+
 """
 
 
 def docstring(name: str) -> str:
-    """Return what an example says of itself, with links for the pages that it names."""
+    """Return what an example says of itself, with a link for each page that it names."""
     source = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     text = ast.get_docstring(ast.parse(source)) or ""
-    return re.sub(r"`?docs/([\w-]+\.md)`?", r"[\1](\1)", text)
+    return re.sub(r"docs/([\w-]+\.md)", lambda found: f"[{title(found[1])}]({found[1]})", text)
+
+
+def title(page: str) -> str:
+    """Return the title of a page of docs/."""
+    first, _, _ = (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n")
+    return first.removeprefix("# ")
 
 
 def run(name: str) -> str:
@@ -57,7 +65,15 @@ def run(name: str) -> str:
     picture = (PICTURES / f"{name}.png").relative_to(ROOT)
     command = [sys.executable, f"examples/{name}.py", "--picture", str(picture)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 -- ours
-    return done.stdout.removesuffix(f"Picture: {picture}\n").strip()
+    return wrapped(done.stdout.removesuffix(f"Picture: {picture}\n").strip())
+
+
+def wrapped(text: str) -> str:
+    """Break long lines as a terminal of 100 columns does, but between words."""
+    return "\n".join(
+        textwrap.fill(line, 100, subsequent_indent="    ") if len(line) > 100 else line
+        for line in text.splitlines()
+    )
 
 
 def section(name: str, printed: str) -> str:
@@ -86,7 +102,12 @@ python examples/{name}.py
 
 def page(printed: dict[str, str]) -> str:
     """Return the page, given what the examples printed."""
-    return HEAD + "".join(section(name, printed.get(name, "")) for name in EXAMPLES)
+    summaries = [
+        f"- [`{name}.py`](#{name}py): {docstring(name).partition(chr(10) * 2)[0]}\n"
+        for name in EXAMPLES
+    ]
+    sections = [section(name, printed.get(name, "")) for name in EXAMPLES]
+    return "".join([HEAD, *summaries, *sections])
 
 
 def kept(text: str) -> dict[str, str]:
