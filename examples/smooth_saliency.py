@@ -5,8 +5,8 @@ when the image hardly does. Dombrowski et al. (Explanations Can Be Manipulated a
 Blame, NeurIPS 2019) take the gradient of a copy with Softplus in place of ReLU; the network itself
 goes on predicting. SmoothGrad (Smilkov et al., 2017) averages over noisy copies of the image.
 
-A good explanation of a digit is stable: noise on the image leaves it as it was. It is also true:
-deleting the pixels that it names costs the ReLU network its confidence.
+A good explanation of a digit is stable: with noise on the image it is still the same (correlation).
+It is also true: deleting the six pixels that it names costs the ReLU network's answer probability.
 """
 
 import argparse

@@ -24,7 +24,9 @@ ROWS = 300
 TEST = ROWS // 5  # as many for validation, which these learners do not need
 RATIO = TEST / (ROWS - 2 * TEST)
 LEARNERS = 3
-MANY = 500
+# Splits by which the truth is known: with so many its own error adds half a percent to the
+# variance of a study's mean, and less than 0.1% to the rate of wrong wins.
+MANY_A_SEED = 200
 
 
 def errors(generator, features, target, seeds):
@@ -42,7 +44,7 @@ class DataSet:
     """One finite data set: the errors of a study, what is true of it, and more seeds to draw.
 
     `truth` is the mean difference of every learner from the first, `spread` the deviation of a
-    difference, both over MANY splits.
+    difference, both over many splits.
     """
 
     study: np.ndarray
@@ -57,7 +59,7 @@ def data_sets(seeds, repetitions):
     for _ in range(repetitions):
         features = generator.standard_normal((LEARNERS, ROWS))
         target = features.sum(axis=0) + generator.standard_normal(ROWS)
-        reference = errors(generator, features, target, MANY)
+        reference = errors(generator, features, target, MANY_A_SEED * seeds)
         differences = reference - reference[:, :1]
         yield DataSet(
             study=errors(generator, features, target, seeds),
@@ -113,7 +115,8 @@ def test_wrong_wins_stay_below_5_percent_for_either_question(seeds, repetitions)
     print(f"\n{seeds} seeds, {LEARNERS} learners: wrong {rates}")  # noqa: T201
     for question in ("these rows", "other rows", "equivalent, these rows"):
         assert not above(wrong[question], repetitions, 0.05), rates
-    assert above(wrong["other rows, uncorrected"], repetitions, 0.05), rates
+    if seeds > 3:  # the t interval of three is wide enough to hide most of it
+        assert above(wrong["other rows, uncorrected"], repetitions, 0.05), rates
 
 
 @pytest.mark.parametrize(

@@ -161,15 +161,16 @@ def test_relu_is_sparser_and_where_all_is_the_same_that_is_said():
 
 
 def test_drift_is_the_ratio_of_the_distances_of_the_twins():
-    results = studies.results("relu,softplus", seeds=8)
-    for name, distance in (("relu", 1.0), ("softplus", 1e-3)):
+    arms = {"relu": 1.0, "softplus": 1e-3, "softplus:beta=5": 1.0, "gelu": 1.0, "silu": 1.0}
+    results = studies.results(",".join(arms), seeds=10)
+    for name, distance in arms.items():
         results = changed(
             results,
             name,
             lambda seed, o, distance=distance: replace(
-                # As in a study, only the first six seeds have a twin.
+                # As in a study, only the first eight seeds have a twin.
                 o,
-                drift=replace(o.drift, output=distance) if seed < 6 else None,
+                drift=replace(o.drift, output=distance) if seed < 8 else None,
             ),
         )
     found = finding(results, "Surviving a rerun")

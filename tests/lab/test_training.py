@@ -138,7 +138,7 @@ def test_an_optimizer_of_the_problems_own_sees_the_parameters_of_one_model(setti
 
 def test_only_the_first_six_seeds_have_a_twin(settings):
     problem = settings().problem
-    trials = [Trial("relu", 1e-2, seed, measured=True) for seed in (5, 6)]
+    trials = [Trial("relu", 1e-2, seed, measured=True) for seed in (7, 8)]
     trials.append(Trial("relu", 1e-2, 0, measured=False))
     drifts = [outcome.drift for outcome in training.run(problem, trials)]
     assert [drift is None for drift in drifts] == [False, True, True]

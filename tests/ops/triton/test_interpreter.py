@@ -19,8 +19,9 @@ FILES = [
     *("test_functional_out.py", "test_modules.py", "test_modules_learnable.py"),
     "ops/test_autograd.py",
 ]
-# Memory that overlaps is refused where a kernel would write it; here a result is copied to it.
-NOT_HERE = "not overlaps_the_input_in_part"
+# Memory that overlaps is refused where a kernel would write it; here a result is copied to it. And
+# the interpreter changes Triton's modules while a kernel runs, so that it serves one thread.
+NOT_HERE = "not overlaps_the_input_in_part and not in_several_threads"
 
 
 def run(*command: str, folder: Path) -> str:

@@ -80,10 +80,13 @@ def _parts_single(x, beta, UNIT: tl.constexpr, DIGITS: tl.constexpr):
     p = _polynomial(r, _EXPM1_SINGLE, 5)
     q = tl.fma(r * r, p, r)
     t = tl.fma(scale, q, scale)
-    rest = t * t * _polynomial(t, _LOG1P_REST, 7)
-    rest = tl.fma(t * tl.fma(scale, q, scale - t), number(-0.78, x), rest)
+    rest = number(-0.78, x) * (t * tl.fma(scale, q, scale - t))
+    rest = tl.fma(t * t, _polynomial(t, _LOG1P_REST, 7), rest)
     rest = tl.fma(scale * r * r, p, rest)
-    rest = tl.fma(scale, r, tl.fma(scale, r_low, rest))
+    # Below scale, where ULPs are smaller, a low part as large as scale·r would be rounded by a
+    # quarter of one.
+    high = tl.where(r < 0, tl.fma(scale, r, scale), scale)
+    rest = tl.fma(scale, r_low, rest) + tl.fma(scale, r, scale - high)
     near = a > -_NEAR
     v, v_low = tl.where(x < 0, a, -a), tl.where(x < 0, low, -low)
     linear = tl.fma(v, number(0.5, x), number(_LN2_FLOAT, x))
@@ -94,7 +97,7 @@ def _parts_single(x, beta, UNIT: tl.constexpr, DIGITS: tl.constexpr):
     w = a * a
     left = tl.fma(tl.fma(a, a, -w), number(0.125, x), left)
     left = tl.fma(w, _polynomial(w, _LOG_COSH, 5), left)
-    return tl.where(near, linear, scale), tl.where(near, left, rest), still, near
+    return tl.where(near, linear, high), tl.where(near, left, rest), still, near
 
 
 @triton.jit
