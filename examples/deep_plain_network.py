@@ -115,7 +115,7 @@ def draw(results: dict[str, list[Result]], path: Path) -> None:
             steps = [i * EVERY for i in range(1, len(run.curve) + 1)]
             panel.plot(steps, run.curve, color=colour, linewidth=1, label=None if seed else arm)
     panel.set(xlabel="steps", ylabel="validation accuracy", ylim=(0, 1))
-    panel.legend(frameon=False, loc=(0.75, 0.35))
+    panel.legend(frameon=False, loc=(0.7, 0.3))
     figure.savefig(path)
 
 

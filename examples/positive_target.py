@@ -109,9 +109,8 @@ def draw(results: dict[str, list[Result]], path: Path) -> None:
         panel.vlines(places, *ends, color=colour, alpha=0.5, linewidth=3, label="90% interval")
         panel.plot(places, result.area[smallest], ".", color="#D55E00", label="measured")
         panel.set(title=name, xlabel=f"the {len(smallest)} smallest of {TEST} test areas")
-        panel.set_ylim(bottom=0)
         panel.legend(frameon=False, loc="upper left")
-    panels[0].set_ylabel("area of the largest nuclei")
+    panels[0].set(ylabel="area of the largest nuclei", ylim=(0, None))
     figure.savefig(path)
 
 
