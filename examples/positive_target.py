@@ -3,8 +3,8 @@
 From the ten mean measurements of the cell nuclei in 569 breast tumours, the area of the largest
 nuclei: positive, skewed, and the larger, the more it varies. That is a Gamma distribution, whose
 mean is a network's output through `Positive` and whose relative spread is one parameter, kept
-positive by `register_positive`. Against it stand the same with exp for the mean, and a Gaussian,
-which also has to call areas below zero possible. More in docs/positive.md.
+positive by `register_positive`. Against it stand the same with exp for the mean, and a Gaussian
+of one spread, which gives small areas the wide intervals of large ones. More in docs/positive.md.
 """
 
 import argparse

@@ -112,7 +112,7 @@ def draw(results: dict[str, list[Result]], path: Path) -> None:
         fifths = deviation.argsort().chunk(5)
         means = [[a[rows].square().mean().sqrt() for rows in fifths] for a in (deviation, error)]
         left.plot(*means, **style)
-        right.plot(REACH, torch.stack([r.far for r in runs]).median(dim=0).values, **style)
+        right.plot(REACH, torch.stack([r.far for r in runs]).quantile(0.5, dim=0), **style)
     left.set(xlabel="predicted deviation, by fifths of patients", ylabel="their error, points")
     right.set(xlabel="times as unusual", ylabel="largest predicted deviation, points")
     left.legend(frameon=False)
