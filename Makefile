@@ -4,10 +4,14 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers test-versions wheel docs exhaustive lint clean
+.PHONY: compare test test-slow test-peers test-versions wheel docs examples exhaustive lint clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
+
+# Runs the examples and writes what they print and draw into docs/examples.md: about ten minutes on two cores.
+examples: .venv/examples
+	$(BIN)/python tools/gallery.py
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
@@ -78,9 +82,13 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
 	touch $@
 
+.venv/examples: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[examples]'
+	touch $@
+
 .venv/slow: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,docs,ray]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,docs,examples,ray]'
 	touch $@
 
 .venv/docs: .venv/installed

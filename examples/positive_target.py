@@ -1,132 +1,140 @@
-"""Predicts a positive quantity with a Gamma likelihood, and prints what that is worth.
+"""Predicts a quantity that is positive, by a distribution that is.
 
 From the ten mean measurements of the cell nuclei in 569 breast tumours, the area of the largest
-nuclei, 185 to 4254: positive, skewed, and the larger the more it varies. The mean of the Gamma
-distribution is Softplus of a network, its relative spread one positive parameter; against it stand
-the same with exp, and a Gaussian of constant scale.
+nuclei: positive, skewed, and the larger, the more it varies. That is a Gamma distribution, whose
+mean is a network's output through `Positive` and whose relative spread is one parameter, kept
+positive by `register_positive`. Against it stand the same with exp for the mean, and a Gaussian
+of one spread, which gives small areas the wide intervals of large ones. More in docs/positive.md.
 """
 
 import argparse
-from collections.abc import Callable
-from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
 
 import torch
+from matplotlib.figure import Figure
+from scipy import stats
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 from torch.distributions import Distribution, Gamma, Normal
 
 from softplus import Positive, Softplus, register_positive
-from softplus.lab import statistics, timing
+from softplus.lab import judge
 
-UNIT = 1000.0  # of the areas
-HIDDEN, STEPS, LEARNING_RATE, WEIGHT_DECAY = 32, 400, 1e-2, 1e-2
-FLOOR = 1e-3  # of a mean and of a spread
-SOFTPLUS, EXP, GAUSS = "Gamma, Softplus mean", "Gamma, exp mean", "Gaussian"
-MEANS: dict[str, Callable[[Tensor], Tensor]] = {
+FIT, TEST = 455, 114  # rows of 569
+FLOOR = 0.01  # of a mean and of a spread, in the unit below
+MARGIN = 0.05  # nats: a smaller difference in the likelihood does not matter
+SOFTPLUS, EXP, GAUSSIAN = "Gamma, Softplus mean", "Gamma, exp mean", "Gaussian"
+MEANS = {
     SOFTPLUS: Positive(initial=1.0, floor=FLOOR),
     EXP: lambda raw: raw.exp() + FLOOR,
+    GAUSSIAN: lambda raw: raw,
 }
+
+TABLE = load_breast_cancer()
+INPUTS = torch.tensor(TABLE.data[:, :10], dtype=torch.float32)
+AREAS = torch.tensor(TABLE.data[:, list(TABLE.feature_names).index("worst area")]).float()
+UNIT = AREAS.mean()
+
+
+class Result(NamedTuple):
+    """What a network came to on the test rows."""
+
+    loss: float  # negative log-likelihood in nats
+    error: float  # mean relative error of the mean
+    area: Tensor
+    low: Tensor  # the ends of the interval that is to hold 90% of the areas
+    high: Tensor
 
 
 class Regression(nn.Module):
-    """A network that returns the distribution of the target."""
+    """A network that returns the distribution of each area."""
 
-    def __init__(self, inputs: int, likelihood: str) -> None:
+    def __init__(self, likelihood: str) -> None:
         super().__init__()
         self.likelihood = likelihood
-        self.body = nn.Sequential(nn.Linear(inputs, HIDDEN), Softplus(), nn.Linear(HIDDEN, 1))
+        self.body = nn.Sequential(nn.Linear(10, 32), Softplus(), nn.Linear(32, 1))
         # The standard deviation: of the Gaussian, or as a share of the Gamma's mean.
         self.spread = nn.Parameter(torch.tensor(0.5))
         register_positive(self, "spread", floor=FLOOR)
 
     def forward(self, x: Tensor) -> Distribution:
-        raw = self.body(x).squeeze(1)
-        if self.likelihood == GAUSS:
-            return Normal(raw, self.spread)
-        mean = MEANS[self.likelihood](raw)
+        mean = MEANS[self.likelihood](self.body(x).squeeze(1))
+        if self.likelihood == GAUSSIAN:
+            return Normal(mean, self.spread)
         shape = self.spread**-2
         return Gamma(shape, shape / mean)
 
 
-@cache
-def data() -> tuple[Tensor, Tensor]:
-    """Return the ten mean measurements and the largest area."""
-    table = load_breast_cancer()
-    column = list(table.feature_names).index("worst area")
-    return (
-        torch.tensor(table.data[:, :10], dtype=torch.float32),
-        torch.tensor(table.data[:, column] / UNIT, dtype=torch.float32),
-    )
+def interval(distribution: Distribution) -> tuple[Tensor, Tensor]:
+    """Return the ends of the interval that holds 90%."""
+    if isinstance(distribution, Normal):
+        frozen = stats.norm(distribution.mean, distribution.stddev)
+    else:
+        frozen = stats.gamma(distribution.concentration, scale=1 / distribution.rate)
+    low, high = (torch.as_tensor(end) for end in frozen.interval(0.9))
+    return low, high
 
 
-def split(seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the rows that a seed draws to fit (60%), to stop training (20%) and to test (20%)."""
-    order = torch.randperm(len(data()[0]), generator=torch.Generator().manual_seed(seed))
-    fifth = len(order) // 5
-    return order[2 * fifth :], order[:fifth], order[fifth : 2 * fifth]
-
-
-def nll(distribution: Distribution, targets: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood in nats."""
-    loss: Tensor = -distribution.log_prob(targets).mean()
-    return loss
-
-
-def train(likelihood: str, seed: int) -> tuple[float, float]:
-    """Return the test NLL, and the mean relative error of the predicted mean."""
-    fit, check, test = split(seed)
-    x, y = data()
-    x = (x - x[fit].mean(dim=0)) / x[fit].std(dim=0)
-    torch.manual_seed(seed)
-    model = Regression(x.shape[1], likelihood)
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    lowest, kept = float("inf"), model.state_dict()
-    for _ in range(STEPS):
+def run(likelihood: str, seed: int, steps: int) -> Result:
+    """Train on a split of its own, and test."""
+    torch.manual_seed(seed)  # the same split and the same weights for all
+    order = torch.randperm(len(AREAS))
+    fit, test = order[:FIT], order[FIT:]
+    x, y = (INPUTS - INPUTS[fit].mean(dim=0)) / INPUTS[fit].std(dim=0), AREAS / UNIT
+    model = Regression(likelihood)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(steps):
         optimizer.zero_grad()
-        nll(model(x[fit]), y[fit]).backward()
+        (-model(x[fit]).log_prob(y[fit]).mean()).backward()
         optimizer.step()
-        with torch.no_grad():
-            checked = nll(model(x[check]), y[check]).item()
-        if checked < lowest:
-            lowest = checked
-            kept = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(kept)
     with torch.no_grad():
         predicted = model(x[test])
-        error = (predicted.mean / y[test] - 1).abs().mean()
-        # A density per UNIT, brought back to one per unit of area.
-        loss = nll(predicted, y[test]) + torch.tensor(UNIT).log()
-    return loss.item(), error.item()
+        loss = -predicted.log_prob(y[test]).mean() + UNIT.log()  # of a density by area
+        low, high = interval(predicted)
+    error = (predicted.mean / y[test] - 1).abs().mean()
+    return Result(loss.item(), error.item(), AREAS[test], low * UNIT, high * UNIT)
+
+
+def draw(results: dict[str, list[Result]], path: Path) -> None:
+    """Draw the intervals of the smallest areas of a split, by Gamma and Gaussian."""
+    figure = Figure(figsize=(9, 4), dpi=150, layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, name, colour in zip(panels, (SOFTPLUS, GAUSSIAN), ("#0072B2", "black"), strict=True):
+        result = results[name][0]
+        smallest = result.area.argsort()[:60]
+        places = range(len(smallest))
+        ends = result.low[smallest], result.high[smallest]
+        panel.vlines(places, *ends, color=colour, alpha=0.5, linewidth=3, label="90% interval")
+        panel.plot(places, result.area[smallest], ".", color="#D55E00", label="measured")
+        panel.set(title=name, xlabel=f"the {len(smallest)} smallest of {TEST} test areas")
+        panel.legend(frameon=False, loc="upper left")
+    panels[0].set(ylabel="area of the largest nuclei", ylim=(0, None))
+    figure.savefig(path)
 
 
 def main() -> None:
-    """Train on every split and print the table."""
+    """Train on many splits, and print the likelihoods, the errors and the verdicts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--splits", type=int, default=20)
-    splits = parser.parse_args().splits
-    fit, _, test = split(0)
-    ratio = len(test) / len(fit)
-    with timing.threads(1):
-        results = {
-            name: [train(name, seed) for seed in range(splits)] for name in (SOFTPLUS, EXP, GAUSS)
-        }
-    losses = {name: [loss for loss, _ in runs] for name, runs in results.items()}
-    print(f"breast tumours, {splits} splits: {len(fit)} to fit, {len(test)} to test")
-    print(f"{'':22} {'test NLL, nats':>22} {'worst split':>12} {'relative error':>15}")
+    parser.add_argument("--quick", action="store_true", help="a smoke test, too short to conclude")
+    parser.add_argument("--picture", type=Path, default=Path("positive_target.png"))
+    arguments = parser.parse_args()
+    seeds, steps = (2, 20) if arguments.quick else (20, 400)
+    torch.set_num_threads(1)  # so small a network gains nothing from a second
+
+    results = {name: [run(name, seed, steps) for seed in range(seeds)] for name in MEANS}
+    print(f"Means of {seeds} splits into {FIT} tumours to train on and {TEST} to test.\n")
+    print(f"{'':22}{'NLL, nats':>11}{'relative error':>16}{'in 90% interval':>17}{'its width':>12}")
     for name, runs in results.items():
-        loss = statistics.mean_interval(losses[name], ratio)
-        error = sum(error for _, error in runs) / splits
-        interval = f"{loss.center:.3f} [{loss.low:.3f}, {loss.high:.3f}]"
-        print(f"{name:22} {interval:>22} {max(losses[name]):12.3f} {error:15.1%}")
-    reference = losses.pop(SOFTPLUS)
-    for verdict in statistics.decide(
-        losses, SOFTPLUS, reference, test_ratio=ratio, margin=0.05, higher_is_better=False
-    ):
-        gap = verdict.difference
-        print(
-            f"{verdict.arm} less {SOFTPLUS}: {gap.center:+.3f} nats "
-            f"[{gap.low:+.3f}, {gap.high:+.3f}], so: {verdict.winner}"
-        )
+        held = [((r.area > r.low) & (r.area < r.high)).double().mean().item() for r in runs]
+        width = fmean((r.high - r.low).mean().item() for r in runs)
+        figures = fmean(r.loss for r in runs), fmean(r.error for r in runs), fmean(held), width
+        print("{:22}{:11.3f}{:16.1%}{:17.1%}{:12.0f}".format(name, *figures))
+    losses = {name: [result.loss for result in runs] for name, runs in results.items()}
+    print(f"\n{judge(losses, lower_is_better=True, margin=MARGIN, test_ratio=TEST / FIT)}")
+    draw(results, arguments.picture)
+    print(f"Picture: {arguments.picture}")
 
 
 if __name__ == "__main__":
