@@ -151,8 +151,9 @@ def _differences(results: Results) -> Figure:
     )
     ax.set_ylim(len(verdicts) - 0.4, -0.6)
     ax.grid(visible=False, axis="y")
+    unit = metric.difference_unit and f" ({metric.difference_unit})"
     ax.set_xlabel(
-        f"test {metric.name}, arm minus {results.settings.reference} ({metric.difference_unit}); "
+        f"test {metric.name}, arm minus {results.settings.reference}{unit}; "
         f"{'right' if metric.higher_is_better else 'left'} is better"
     )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
