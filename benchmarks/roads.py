@@ -20,9 +20,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pages import PERFORMANCE as PAGE
+from pages import filled, markdown
+
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "benchmarks" / "roads.json"
-PAGE = ROOT / "docs" / "performance.md"
 
 SIZES = (64, 4_096, 65_536, 1_048_576)
 SUMMARY = 65_536  # the size at which the page shows all installations side by side
@@ -140,12 +142,6 @@ def by_road(figures: list[Figure]) -> list[list[Figure]]:
     return list(rows.values())
 
 
-def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    """Return a table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def cells(row: list[Figure]) -> list[str]:
     """Return a row of a table: what a road costs, its bounds, and what it keeps."""
     bounds = dict.fromkeys(f"{figure.bound:g}" for figure in row if figure.bound)
@@ -190,11 +186,8 @@ def renewed(old: list[Figure], new: list[Figure]) -> list[Figure]:
 
 def page(text: str, figures: list[Figure]) -> str:
     """Return the text of the page with the tables of these figures between its marks."""
-    for name, show in {"summary": summary, "every size": every_size}.items():
-        start, end = f"<!-- roads: {name} -->\n", f"<!-- {name} ends -->\n"
-        before, rest = text.split(start)
-        text = f"{before}{start}\n{show(figures)}\n{end}{rest.split(end)[1]}"
-    return text
+    parts = {"summary": summary(figures), "every size": every_size(figures)}
+    return filled(text, "roads", parts)
 
 
 def write(figures: list[Figure]) -> None:

@@ -3,8 +3,9 @@
 The network is that of implicit surfaces (8 hidden layers of 256, beta = 100), the loss the value on
 the surface and the eikonal term: |grad f| = 1 needs the gradient of a gradient, so every step runs
 forward, backward and double backward. What `nn.Softplus` loses to subnormal numbers depends on the
-CPU and on the start: `--start geometric` is that of implicit surfaces (Atzmon and Lipman, SAL, CVPR
-2020), and a row shows the same step with subnormals flushed.
+CPU and on the start: the geometric one is that of implicit surfaces (Atzmon and Lipman, SAL, CVPR
+2020), and a row shows the same step with subnormals flushed. Figures are the medians of the rounds'
+ratios, with their ranges; `--write` puts them into docs/performance.md.
 """
 
 import argparse
@@ -15,6 +16,8 @@ from functools import partial
 from itertools import pairwise
 
 import torch
+from pages import PERFORMANCE as PAGE
+from pages import filled, markdown, setting, several
 from torch import Tensor, nn
 
 import softplus
@@ -71,14 +74,17 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, distance
     optimizer.step()
 
 
-def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--points", type=int, default=POINTS)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--start", choices=STARTS, default="default", help="how weights begin")
-    arguments = parser.parse_args()
+# What is shown: a name, of which steps it is the ratio, and what it must reach.
+FIGURES = [
+    ("times faster than `nn.Softplus`", THEIRS, OURS, "≥", 5),
+    ("over ReLU", OURS, RELU, "≤", 1.1),
+    (f"beta = {BETA} over beta = 1", OURS, SMOOTH, "≤", 1.15),
+    ("`nn.Softplus` with subnormals flushed, over without", FLUSHED, THEIRS, "", math.nan),
+]
+
+
+def measured(points: int, start: str, rounds: int) -> timing.Times:
+    """Time a step with every activation, from one start."""
     activations = {
         OURS: softplus.Softplus(BETA),
         SMOOTH: softplus.Softplus(1),
@@ -86,27 +92,46 @@ def main() -> None:
         RELU: nn.ReLU(),
     }
     steps: dict[str, Callable[[], None]] = {
-        name: training(activation, arguments.points, arguments.start)
-        for name, activation in activations.items()
+        name: training(activation, points, start) for name, activation in activations.items()
     }
-    steps[FLUSHED] = partial(
-        flushed, training(nn.Softplus(BETA), arguments.points, arguments.start)
-    )
-    with timing.threads(arguments.threads):
-        times = timing.interleaved(steps, arguments.rounds)
-    median = {name: statistics.median(seconds) for name, seconds in times.items()}
-    print(f"{DEPTH} x {WIDTH}, beta = {BETA}, {arguments.points:,} points, ", end="")
-    print(f"{arguments.start} start, {arguments.threads} thread(s), ", end="")
-    print(f"median of {arguments.rounds} interleaved rounds")
-    for name, seconds in median.items():
-        print(f"  {name:31} {seconds * 1e3:8.0f} ms a step")
-    figures = [
-        ("times faster than nn.Softplus", median[THEIRS] / median[OURS], ">= 5", lambda r: r >= 5),
-        ("over ReLU", median[OURS] / median[RELU], "<= 1.1", lambda r: r <= 1.1),
-        ("over beta = 1", median[OURS] / median[SMOOTH], "<= 1.15", lambda r: r <= 1.15),
-    ]
-    for what, ratio, bound, met in figures:
-        print(f"  {what:30} {ratio:6.2f}  (bound {bound}: {'met' if met(ratio) else 'MISSED'})")
+    steps[FLUSHED] = partial(flushed, training(nn.Softplus(BETA), points, start))
+    return timing.interleaved(steps, rounds)
+
+
+def table(times: dict[str, timing.Times]) -> str:
+    """Return the figures of every start beside their bounds, bold where one is missed."""
+    rows = []
+    for what, above, below, sign, limit in FIGURES:
+        row = [what]
+        for of_start in times.values():
+            ratios = of_start.ratios(above, below)
+            middle = round(statistics.median(ratios), 2)
+            missed = middle < limit if sign == "≥" else middle > limit
+            shown = f"**{middle:.2f}**" if missed else f"{middle:.2f}"
+            row.append(f"{shown} ({min(ratios):.2f} to {max(ratios):.2f})")
+        rows.append([*row, f"{sign} {limit:g}" if sign else "—"])
+    return markdown(["", *times, "bound"], rows)
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--points", type=int, default=POINTS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", choices=STARTS, nargs="+", default=STARTS)
+    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    options = parser.parse_args()
+    with timing.threads(options.threads):
+        times = {start: measured(options.points, start, options.rounds) for start in options.start}
+    where = "; ".join(setting("torch").values())
+    network = f"{DEPTH} x {WIDTH}, beta = {BETA}, {options.points:,} points"
+    how = f"{several(options.threads)}, the median of {options.rounds} rounds"
+    part = f"{where}; {network}, {how}.\n\n{table(times)}"
+    print(part)
+    if options.write:
+        text = filled(PAGE.read_text("utf-8"), "sdf_step", {"step": part})
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Prints the share of a whole training step that the activation costs as the network grows.
 
 The share is (step - step without activation) / step: a layer's products grow with the square of its
-width, its activation with the width.
+width, its activation with the width. `--write` puts the table into docs/performance.md.
 """
 
 import argparse
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from pages import PERFORMANCE as PAGE
+from pages import filled, markdown, setting, several
 from torch import Tensor, nn
 
 import softplus
@@ -22,7 +24,7 @@ ACTIVATIONS = {
     BARE: nn.Identity,
     "ReLU": nn.ReLU,
     "Softplus, ours": softplus.Softplus,
-    "nn.Softplus": nn.Softplus,
+    "`nn.Softplus`": nn.Softplus,
 }
 
 
@@ -72,20 +74,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plot", type=Path)
-    arguments = parser.parse_args()
-    widths = [int(width) for width in arguments.widths.split(",")]
-    names = [name for name in ACTIVATIONS if name != BARE]
-    table: dict[str, list[float]] = {name: [] for name in names}
-    print(f"{DEPTH} hidden layers, float32, batch {arguments.batch}, {arguments.threads} thread(s)")
-    print(f"{'width':>6} {'bare step, ms':>14}", *(f"{name:>16}" for name in names))
-    with timing.threads(arguments.threads):
+    parser.add_argument("--write", action="store_true", help="put the table into the page")
+    options = parser.parse_args()
+    widths = [int(width) for width in options.widths.split(",")]
+    shown: dict[str, list[float]] = {name: [] for name in ACTIVATIONS if name != BARE}
+    rows = []
+    with timing.threads(options.threads):
         for width in widths:
-            bare, row = shares(width, arguments.batch, arguments.rounds)
-            for name in names:
-                table[name].append(row[name])
-            print(f"{width:6} {bare * 1e3:14.2f}", *(f"{row[name]:16.1%}" for name in names))
-    if arguments.plot:
-        plot(arguments.plot, widths, table)
+            bare, row = shares(width, options.batch, options.rounds)
+            for name, column in shown.items():
+                column.append(row[name])
+            rows.append([f"{width:,}", f"{bare * 1e3:.3g}", *(f"{row[n]:.0%}" for n in shown)])
+    where = "; ".join(setting("torch").values())
+    how = f"batch {options.batch}, {several(options.threads)}, {options.rounds} rounds"
+    heads = ["width", "step without activation, ms", *shown]
+    part = f"{where}; {DEPTH} hidden layers, float32, {how}.\n\n{markdown(heads, rows)}"
+    print(part)
+    if options.plot:
+        plot(options.plot, widths, shown)
+    if options.write:
+        text = filled(PAGE.read_text("utf-8"), "width", {"share": part})
+        PAGE.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A few seconds of everything, on an installed package: `python smoke.py library` (or entry, none).
 
 It needs torch alone, so that it runs in any environment: on a wheel, on the oldest and the newest
-PyTorch. The argument is what must be live there.
+PyTorch. The argument is what must be live there; without one whatever is live is tested.
 """
 
 import copy
@@ -22,10 +22,12 @@ X = torch.linspace(-30, 30, 4001, dtype=torch.float64)
 TOLERANCES = {torch.float32: 3e-7, torch.float64: 1e-14, torch.bfloat16: 4e-3, torch.float16: 5e-4}
 
 
+LIVE = "none" if cpu.absent else "library" if cpu.entry_absent else "entry"
+
+
 def check_what_is_live(wanted: str) -> None:
     """The library, and the entry too, or neither; without kernels one warning at first use."""
-    live = "none" if cpu.absent else "library" if cpu.entry_absent else "entry"
-    assert live == wanted, (live, cpu.absent, cpu.entry_absent)
+    assert wanted == LIVE, (LIVE, cpu.absent, cpu.entry_absent)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         softplus.softplus(torch.ones(2))
@@ -116,14 +118,14 @@ def check_modules_and_tools() -> None:
 
 
 if __name__ == "__main__":
-    (live,) = sys.argv[1:]
-    check_what_is_live(live)
+    (wanted,) = sys.argv[1:] or [LIVE]
+    check_what_is_live(wanted)
     warnings.filterwarnings("error", message=".*softplus")  # PyTorch's own come and go
     check_values_and_gradients()
     check_relatives()
     check_transforms()
     check_modules_and_tools()
     print(  # noqa: T201 -- its result
-        f"{live}: PyTorch {torch.__version__}, Python {sys.version.split()[0]}, "
+        f"{LIVE}: PyTorch {torch.__version__}, Python {sys.version.split()[0]}, "
         f"{cpu.instruction_set()}: all well"
     )

@@ -233,3 +233,24 @@ def test_what_is_in_each_wheel_and_in_the_source_distribution(source, tmp_path):
 
 
 SDIST = "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+MADE = shutil.ignore_patterns(
+    *(line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").splitlines()), ".git"
+)
+
+
+@pytest.mark.slow
+def test_the_source_distribution_has_everything_and_tests_itself(python, tmp_path):
+    checkout, away = tmp_path / "checkout", tmp_path / "away"
+    shutil.copytree(ROOT, checkout, ignore=MADE)
+    files = {str(file.relative_to(checkout)) for file in checkout.rglob("*") if file.is_file()}
+    run(sys.executable, "-c", f"import os; os.chdir({str(checkout)!r});" + SDIST)
+    (archive,) = (checkout / "dist").iterdir()
+    with tarfile.open(archive) as opened:
+        opened.extractall(away, filter="data")
+    (away,) = away.iterdir()
+    held = {str(file.relative_to(away)) for file in away.rglob("*") if file.is_file()}
+    made = {file for file in held - files if not file.startswith("src/softplus.egg-info/")}
+    assert (files - held, made) == (set(), {"PKG-INFO", "setup.cfg"})
+    install(python, away)
+    piece = ["tests/test_functional.py", "tests/test_conventions.py"]
+    run("sh", "-c", shlex.join(["cd", str(away)]) + f" && {python} -m pytest -q {' '.join(piece)}")

@@ -173,6 +173,15 @@ def _measure(settings: Settings, direction: str, dtype: str, size: int, threads:
     )
 
 
+def backward_alone(y: Tensor, g: Tensor) -> Callable[[], Any]:
+    """Return the call that runs the node which made y, for a gradient.
+
+    The engine around it takes 10 microseconds, whatever the function.
+    """
+    node: Any = y.grad_fn
+    return partial(node if callable(node) else node.apply, g)  # .apply: torch.compile's own
+
+
 _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     RELU: torch.relu,
     TORCH: functional.softplus,
@@ -200,9 +209,7 @@ def _call(
         return partial(f, x)
     y = f(x)
     if direction == BACKWARD:
-        # The node itself: the engine around it takes 10 microseconds, whatever the function.
-        node: Any = y.grad_fn
-        return partial(node if callable(node) else node.apply, g)  # .apply: torch.compile's own
+        return backward_alone(y, g)
     g = g.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(y, x, g, create_graph=True)
     # With the engine: PyTorch's Softplus runs several nodes here.
