@@ -4,10 +4,14 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers test-versions wheel exhaustive lint clean
+.PHONY: compare atlas test test-slow test-peers test-versions wheel exhaustive lint clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
+
+# Every figure of docs/atlas.md: within an hour on two cores, with what the folder holds already, in seconds.
+atlas: .venv/atlas
+	$(BIN)/python studies/atlas.py --out build/atlas --write
 
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
@@ -77,6 +81,10 @@ clean:
 .venv/slow: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,ray]'
+	touch $@
+
+.venv/atlas: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[atlas]'
 	touch $@
 
 .venv/wheel/installed:

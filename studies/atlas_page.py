@@ -1,0 +1,240 @@
+"""The page of the atlas, its table and its picture, from what the studies came to."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from atlas_datasets import DATASETS, KINDS, LICENCES, MOST_ROWS
+from atlas_summary import ANY, TABLES, Difference, Pooled, differences
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from softplus.lab.statistics import Interval
+from softplus.lab.verdicts import Answer
+
+HERE = Path(__file__).parent
+MARKS = {"better": "▲", "worse": "▼", "equivalent": "=", "cannot tell": "?"}
+WORDS = {
+    "better": "better than ReLU",
+    "equivalent": "it does not matter",
+    "cannot tell": "cannot be told",
+    "worse": "worse than ReLU",
+}
+# Rates of the grid times tuning seeds, of every arm.
+TUNING = 15
+SHORT = {
+    "softplus": "Softplus",
+    "softplus:beta=5": "Softplus, beta 5",
+    "shifted_softplus": "shifted Softplus",
+    "gelu": "GELU",
+    "silu": "SiLU",
+}
+# Okabe and Ito's colours, which colour-blind readers tell apart.
+COLOURS = {"shallow": "#0072B2", "deep": "#D55E00", "narrow": "#009E73"}
+
+
+def render(results: dict[str, Any]) -> str:
+    """Return the page in Markdown."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701  # it is Markdown
+    )
+    found = differences(results)
+    summary = [Pooled(**each) for each in results["summary"]]
+    of = {(each.kind, each.network, each.arm): each for each in summary}
+    studies = results["studies"]
+    return environment.get_template("atlas_page.md").render(
+        results=results,
+        datasets=DATASETS,
+        licences=LICENCES,
+        most_rows=MOST_ROWS,
+        arms=SHORT,
+        networks=[*COLOURS, ANY],
+        kinds=[*KINDS, TABLES],
+        numbers={kind: of[kind, ANY, "silu"].problems for kind in (*KINDS, TABLES)},
+        rows_of={study["problem"]: study["rows"] for study in studies},
+        rows=[_row(study, found) for study in studies],
+        group=lambda kind, network: [of[kind, network, arm] for arm in SHORT],
+        pooled=_pooled,
+        predicted=_predicted,
+        answer=_answer,
+        differences=len(found),
+        counts=_counts(found),
+        trainings=sum(
+            len(arm["test"]) + TUNING for study in studies for arm in study["arms"].values()
+        ),
+        cpu_seconds=sum(study["cpu_seconds"] for study in studies),
+        sentences="TODO",
+        published="TODO",
+    )
+
+
+# The table
+
+
+def _row(study: dict[str, Any], found: Sequence[Difference]) -> dict[str, Any]:
+    relu = [score for score in study["arms"]["relu"]["test"] if score is not None]
+    digits = max(0, 1 - math.floor(math.log10(study["margin"])))
+    own = [d for d in found if (d.problem, d.network) == (study["problem"], study["network"])]
+    return {
+        **study,
+        "relu": f"{fmean(relu):.{digits}f}",
+        "cells": [_cell(each) for each in own],
+    }
+
+
+def _cell(difference: Difference) -> str:
+    verdict = difference.verdict
+    marks = [MARKS[difference.outcome(a)] for a in (verdict.these_rows, verdict.other_rows)]
+    if verdict.doubt:
+        return "no difference"
+    return f"{_of(_shown(difference, verdict.these_rows))} {''.join(marks)}"
+
+
+def _shown(difference: Difference, answer: Answer | None) -> Interval:
+    """Return an interval in margins, positive where the arm is better."""
+    assert answer is not None  # noqa: S101
+    ends = [difference.in_margins(end) for end in (answer.interval.low, answer.interval.high)]
+    return Interval(difference.effect, min(ends), max(ends))
+
+
+def _of(interval: Interval) -> str:
+    center, low, high = (_number(each) for each in (interval.center, interval.low, interval.high))
+    return f"{center} ({low} to {high})"
+
+
+def _number(value: float) -> str:
+    """Return a number of margins with its sign, to a tenth up to ten."""
+    text = f"{value:+.1f}" if abs(value) < 9.95 else f"{value:+.0f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def _pooled(each: Pooled) -> str:
+    return f"{_of(Interval(each.mean, each.low, each.high))} {MARKS[each.conclusion]}"
+
+
+def _predicted(each: Pooled) -> str:
+    return f"{_number(each.predicted_low)} to {_number(each.predicted_high)}"
+
+
+def _answer(group: Sequence[Pooled]) -> str:
+    """Return in words what the means of a group say of each arm, with their intervals."""
+    parts = []
+    for conclusion, words in WORDS.items():
+        arms = [
+            f"{SHORT[each.arm]} {_of(Interval(each.mean, each.low, each.high))}"
+            for each in group
+            if each.conclusion == conclusion
+        ]
+        if arms:
+            parts.append(f"{words}: {', '.join(arms)}")
+    return "; ".join(parts)
+
+
+def _counts(found: Sequence[Difference]) -> dict[str, dict[str, int]]:
+    """Return how often each outcome came, about these rows and about others."""
+    questions = {
+        "these": [each.outcome(each.verdict.these_rows) for each in found],
+        "others": [each.outcome(each.verdict.other_rows) for each in found],
+    }
+    return {name: {mark: of.count(mark) for mark in MARKS} for name, of in questions.items()}
+
+
+# The picture
+
+STYLE: Any = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "font.size": 8,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "softplus",
+}
+TICKS = (-100, -10, -1, 1, 10, 100)
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """Draw every difference with both intervals, an arm a column, and the means by kind."""
+    found = differences(results)
+    summary = [Pooled(**each) for each in results["summary"] if each["network"] == ANY]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(5.4, 11), layout="constrained")
+        panels = figure.subplots(1, len(SHORT), sharey=True)
+        places, labels = _places(found)
+        for ax, (arm, title) in zip(panels, SHORT.items(), strict=True):
+            _panel(ax, [each for each in found if each.arm == arm], places)
+            for each in summary:
+                if each.arm == arm and each.kind in KINDS:
+                    _mean(ax, each, places[each.kind])
+            ax.set_title(title.replace(", ", ",\n").replace(" S", "\nS"), fontsize=8)
+        panels[0].set_yticks(*labels)
+        for label in panels[0].get_yticklabels():
+            label.set_fontweight("bold" if label.get_text() in KINDS else "normal")
+        panels[0].set_ylim(max(places.values()) + 0.8, -0.8)
+        figure.supxlabel("margins, right is better than ReLU", fontsize=8)
+        figure.legend(handles=_legend(), loc="outside upper center", ncols=3, fontsize=7.5)
+        figure.savefig(path, metadata={"Date": None})
+
+
+def _problems(found: Sequence[Difference], kind: str) -> list[str]:
+    return list(dict.fromkeys(each.problem for each in found if each.kind == kind))
+
+
+def _places(found: Sequence[Difference]) -> tuple[dict[str, float], tuple[list[float], list[str]]]:
+    """Return the height of each problem and of the mean of each kind, and the labels."""
+    places: dict[str, float] = {}
+    height = 0.0
+    for kind in KINDS:
+        for problem in _problems(found, kind):
+            places[problem] = height
+            height += 1
+        places[kind] = height
+        height += 1.6
+    return places, (list(places.values()), list(places))
+
+
+def _panel(ax: Axes, found: Sequence[Difference], places: dict[str, float]) -> None:
+    ax.axvspan(-1, 1, color="#e4e4e4", linewidth=0)
+    ax.axvline(0, color="black", linewidth=0.6)
+    for number, (network, colour) in enumerate(COLOURS.items()):
+        told = [each for each in found if each.network == network and not each.verdict.doubt]
+        heights = [places[each.problem] + 0.26 * (number - 1) for each in told]
+        for place, width in (("other_rows", 0.6), ("these_rows", 2.0)):
+            shown = [_shown(each, getattr(each.verdict, place)) for each in told]
+            ends = ([each.low for each in shown], [each.high for each in shown])
+            ax.hlines(heights, *ends, color=colour, linewidth=width)
+        ax.plot([each.effect for each in told], heights, "o", color=colour, markersize=2.6)
+    ax.set_xscale("symlog", linthresh=1, linscale=0.8)
+    ax.set_xticks(TICKS, [f"{tick}".replace("-", "\N{MINUS SIGN}") for tick in TICKS], rotation=90)
+    ax.set_xlim(-300, 300)
+    ax.minorticks_off()
+    ax.tick_params(axis="y", length=0)
+
+
+def _mean(ax: Axes, each: Pooled, y: float) -> None:
+    ax.plot([each.predicted_low, each.predicted_high], [y, y], color="black", linewidth=0.6)
+    ax.plot([each.low, each.high], [y, y], color="black", linewidth=3)
+    ax.plot(each.mean, y, "D", color="black", markersize=4, markerfacecolor="white")
+
+
+def _legend() -> list[Line2D]:
+    of_networks = [
+        Line2D([], [], color=colour, marker="o", markersize=3, label=name)
+        for name, colour in COLOURS.items()
+    ]
+    return [
+        *of_networks,
+        Line2D([], [], color="#555555", linewidth=2, label="on these rows"),
+        Line2D([], [], color="#555555", linewidth=0.6, label="on others"),
+        Line2D([], [], color="black", marker="D", markerfacecolor="white", label="mean by kind"),
+    ]
