@@ -78,7 +78,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
 	touch $@
 
-.venv/slow: .venv/installed
+.venv/slow: .venv/atlas
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,ray]'
 	touch $@

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from atlas_datasets import DATASETS, KINDS, LICENCES, MOST_ROWS
+from atlas_datasets import CLASSES, DATASETS, KINDS, LICENCES, MOST_ROWS
 from atlas_summary import ANY, TABLES, Difference, Pooled, differences
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
@@ -29,11 +29,12 @@ WORDS = {
 TUNING = 15
 SHORT = {
     "softplus": "Softplus",
-    "softplus:beta=5": "Softplus, beta 5",
+    "softplus:beta=5": "beta-5 Softplus",
     "shifted_softplus": "shifted Softplus",
     "gelu": "GELU",
     "silu": "SiLU",
 }
+LABELS = {"shallow": "shallow", "deep": "deep", "narrow": "narrow", ANY: "all three networks"}
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 COLOURS = {"shallow": "#0072B2", "deep": "#D55E00", "narrow": "#009E73"}
 
@@ -49,32 +50,37 @@ def render(results: dict[str, Any]) -> str:
         autoescape=False,  # noqa: S701  # it is Markdown
     )
     found = differences(results)
-    summary = [Pooled(**each) for each in results["summary"]]
-    of = {(each.kind, each.network, each.arm): each for each in summary}
+    of = {(p.kind, p.network, p.arm): p for p in (Pooled(**each) for each in results["summary"])}
     studies = results["studies"]
+    arms = [arm for study in studies for arm in study["arms"].values()]
     return environment.get_template("atlas_page.md").render(
-        results=results,
         datasets=DATASETS,
         licences=LICENCES,
         most_rows=MOST_ROWS,
         arms=SHORT,
-        networks=[*COLOURS, ANY],
+        networks=LABELS,
+        labels=LABELS,
         kinds=[*KINDS, TABLES],
-        numbers={kind: of[kind, ANY, "silu"].problems for kind in (*KINDS, TABLES)},
+        numbers={kind: of[kind, ANY, "softplus"].problems for kind in (*KINDS, TABLES)},
+        seeds=results["seeds"],
+        studies=studies,
         rows_of={study["problem"]: study["rows"] for study in studies},
         rows=[_row(study, found) for study in studies],
+        of=of,
         group=lambda kind, network: [of[kind, network, arm] for arm in SHORT],
-        pooled=_pooled,
+        groups=len(of),
+        foretold=[each for each in of.values() if each.predicted_low * each.predicted_high > 0],
+        mean=_mean,
         predicted=_predicted,
+        pooled=_pooled,
         answer=_answer,
         differences=len(found),
         counts=_counts(found),
-        trainings=sum(
-            len(arm["test"]) + TUNING for study in studies for arm in study["arms"].values()
-        ),
+        ahead={arm: _ahead(found, arm) for arm in SHORT},
+        trainings=sum(len(arm["test"]) + TUNING for arm in arms),
+        choices=len(arms),
+        at_edge=sum(arm["at_edge"] for arm in arms),
         cpu_seconds=sum(study["cpu_seconds"] for study in studies),
-        sentences="TODO",
-        published="TODO",
     )
 
 
@@ -118,8 +124,17 @@ def _number(value: float) -> str:
     return "0.0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
+def _mean(each: Pooled) -> str:
+    return _of(Interval(each.mean, each.low, each.high))
+
+
 def _pooled(each: Pooled) -> str:
-    return f"{_of(Interval(each.mean, each.low, each.high))} {MARKS[each.conclusion]}"
+    return f"{_mean(each)} {MARKS[each.conclusion]}"
+
+
+def _compared(each: Pooled) -> int:
+    """Return how many comparisons there are of the problems' own rows."""
+    return each.better + each.worse + each.equivalent + each.cannot_tell
 
 
 def _predicted(each: Pooled) -> str:
@@ -131,13 +146,17 @@ def _answer(group: Sequence[Pooled]) -> str:
     parts = []
     for conclusion, words in WORDS.items():
         arms = [
-            f"{SHORT[each.arm]} {_of(Interval(each.mean, each.low, each.high))}"
-            for each in group
-            if each.conclusion == conclusion
+            f"{SHORT[each.arm]} {_mean(each)}" for each in group if each.conclusion == conclusion
         ]
         if arms:
-            parts.append(f"{words}: {', '.join(arms)}")
-    return "; ".join(parts)
+            parts.append(f"{words}: {'; '.join(arms)}")
+    return ". ".join(part[0].upper() + part[1:] for part in parts)
+
+
+def _ahead(found: Sequence[Difference], arm: str) -> int:
+    """Return on how many classifications an arm's mean is above ReLU's in the deep network."""
+    own = [each for each in found if (each.kind, each.network, each.arm) == (CLASSES, "deep", arm)]
+    return sum(each.effect > 0 for each in own)
 
 
 def _counts(found: Sequence[Difference]) -> dict[str, dict[str, int]]:
@@ -160,7 +179,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "softplus",
 }
-TICKS = (-100, -10, -1, 1, 10, 100)
+TICKS = (-1000, -100, -10, -1, 1, 10, 100, 1000)
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -175,8 +194,8 @@ def draw(results: dict[str, Any], path: Path) -> None:
             _panel(ax, [each for each in found if each.arm == arm], places)
             for each in summary:
                 if each.arm == arm and each.kind in KINDS:
-                    _mean(ax, each, places[each.kind])
-            ax.set_title(title.replace(", ", ",\n").replace(" S", "\nS"), fontsize=8)
+                    _diamond(ax, each, places[each.kind])
+            ax.set_title(title.replace(" ", "\n"), fontsize=8)
         panels[0].set_yticks(*labels)
         for label in panels[0].get_yticklabels():
             label.set_fontweight("bold" if label.get_text() in KINDS else "normal")
@@ -216,12 +235,12 @@ def _panel(ax: Axes, found: Sequence[Difference], places: dict[str, float]) -> N
         ax.plot([each.effect for each in told], heights, "o", color=colour, markersize=2.6)
     ax.set_xscale("symlog", linthresh=1, linscale=0.8)
     ax.set_xticks(TICKS, [f"{tick}".replace("-", "\N{MINUS SIGN}") for tick in TICKS], rotation=90)
-    ax.set_xlim(-300, 300)
+    ax.set_xlim(-1500, 1500)
     ax.minorticks_off()
     ax.tick_params(axis="y", length=0)
 
 
-def _mean(ax: Axes, each: Pooled, y: float) -> None:
+def _diamond(ax: Axes, each: Pooled, y: float) -> None:
     ax.plot([each.predicted_low, each.predicted_high], [y, y], color="black", linewidth=0.6)
     ax.plot([each.low, each.high], [y, y], color="black", linewidth=3)
     ax.plot(each.mean, y, "D", color="black", markersize=4, markerfacecolor="white")
