@@ -206,7 +206,7 @@ def run(asked: Asked, folder: Path, jobs: int) -> dict[str, Any]:
 def main() -> None:
     """Run what is missing, and write what it came to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("atlas"), help="where the studies are")
+    parser.add_argument("--out", type=Path, default=Path("build/atlas"), help="where the studies are kept")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     parser.add_argument(
         "--quick", action="store_true", help="two problems, too short for a verdict"

@@ -53,7 +53,7 @@ def render(results: dict[str, Any]) -> str:
     of = {(p.kind, p.network, p.arm): p for p in (Pooled(**each) for each in results["summary"])}
     studies = results["studies"]
     arms = [arm for study in studies for arm in study["arms"].values()]
-    return environment.get_template("atlas_page.md").render(
+    return environment.get_template("atlas_page.md.jinja").render(
         datasets=DATASETS,
         licences=LICENCES,
         most_rows=MOST_ROWS,
@@ -79,6 +79,8 @@ def render(results: dict[str, Any]) -> str:
         ahead={arm: _ahead(found, arm) for arm in SHORT},
         trainings=sum(len(arm["test"]) + TUNING for arm in arms),
         choices=len(arms),
+        finals=sum(len(arm["test"]) for arm in arms),
+        failed=sum(score is None for arm in arms for score in arm["test"]),
         at_edge=sum(arm["at_edge"] for arm in arms),
         cpu_seconds=sum(study["cpu_seconds"] for study in studies),
     )
