@@ -47,7 +47,7 @@ class Network:
 
 
 # Deep ones start with the gain that keeps each function's signals, biases 0: at PyTorch's own start
-# a plain Softplus network of 16 layers never learns (docs/deep-networks.md), whatever the problem.
+# a plain Softplus network of 16 layers never learns to read digits (docs/deep-networks.md).
 NETWORKS = (Network("shallow", 2, 64), Network("deep", 16, 32, "he"), Network("narrow", 2, 16))
 
 
@@ -206,7 +206,9 @@ def run(asked: Asked, folder: Path, jobs: int) -> dict[str, Any]:
 def main() -> None:
     """Run what is missing, and write what it came to."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("build/atlas"), help="where the studies are kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/atlas"), help="where the studies are kept"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     parser.add_argument(
         "--quick", action="store_true", help="two problems, too short for a verdict"

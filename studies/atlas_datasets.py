@@ -224,7 +224,7 @@ DATASETS = [
         NUMBERS,
         "how many a year",
         STATSMODELS,
-        "RAND Health Insurance Experiment, Deb and Trivedi 2002",
+        "RAND Health Insurance Experiment, Cameron and Trivedi 2005",
         PUBLIC,
         inside("statsmodels", "datasets/randhie/randhie.csv"),
         "mdvis",

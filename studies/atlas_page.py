@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from atlas_datasets import CLASSES, DATASETS, KINDS, LICENCES, MOST_ROWS
+from atlas_datasets import CLASSES, DATASETS, KINDS, LICENCES, MOST_ROWS, SMOOTH
 from atlas_summary import ANY, TABLES, Difference, Pooled, differences
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
@@ -71,11 +71,16 @@ def render(results: dict[str, Any]) -> str:
         groups=len(of),
         foretold=[each for each in of.values() if each.predicted_low * each.predicted_high > 0],
         mean=_mean,
+        cell=_cell,
+        number=lambda value: f"{value:.1f}",
         predicted=_predicted,
         pooled=_pooled,
         answer=_answer,
         differences=len(found),
         counts=_counts(found),
+        forces=_won_and_lost(found, {"Cu4 forces", "Ag6 forces", "Al7 forces"}),
+        sdf=_won_and_lost(found, {"sdf"}),
+        plain_losses=_plain_losses(found),
         ahead={arm: _ahead(found, arm) for arm in SHORT},
         trainings=sum(len(arm["test"]) + TUNING for arm in arms),
         choices=len(arms),
@@ -155,6 +160,27 @@ def _answer(group: Sequence[Pooled]) -> str:
     return ". ".join(part[0].upper() + part[1:] for part in parts)
 
 
+def _won_and_lost(found: Sequence[Difference], problems: set[str]) -> dict[str, str]:
+    """Return in words how often each arm won and lost on these problems' own rows."""
+    said = {}
+    for arm in SHORT:
+        own = [d for d in found if d.arm == arm and d.problem in problems]
+        outcomes = [d.outcome(d.verdict.these_rows) for d in own]
+        won, lost = outcomes.count("better"), outcomes.count("worse")
+        said[arm] = f"{won} won, {lost} lost of {len(own)}"
+    return said
+
+
+def _plain_losses(found: Sequence[Difference]) -> list[tuple[Difference, Difference]]:
+    """Return what plain Softplus lost on tables, each with beta 5 in its place."""
+    beta_5 = {(d.problem, d.network): d for d in found if d.arm == "softplus:beta=5"}
+    return [
+        (d, beta_5[d.problem, d.network])
+        for d in found
+        if d.arm == "softplus" and d.kind != SMOOTH and d.outcome(d.verdict.these_rows) == "worse"
+    ]
+
+
 def _ahead(found: Sequence[Difference], arm: str) -> int:
     """Return on how many classifications an arm's mean is above ReLU's in the deep network."""
     own = [each for each in found if (each.kind, each.network, each.arm) == (CLASSES, "deep", arm)]
@@ -181,7 +207,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "softplus",
 }
-TICKS = (-1000, -100, -10, -1, 1, 10, 100, 1000)
+TICKS = (-100, 0, 100)
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -189,7 +215,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     found = differences(results)
     summary = [Pooled(**each) for each in results["summary"] if each["network"] == ANY]
     with rc_context(STYLE):
-        figure = Figure(figsize=(5.4, 11), layout="constrained")
+        figure = Figure(figsize=(5.4, 10.4), layout="constrained")
         panels = figure.subplots(1, len(SHORT), sharey=True)
         places, labels = _places(found)
         for ax, (arm, title) in zip(panels, SHORT.items(), strict=True):
@@ -220,7 +246,7 @@ def _places(found: Sequence[Difference]) -> tuple[dict[str, float], tuple[list[f
             places[problem] = height
             height += 1
         places[kind] = height
-        height += 1.6
+        height += 1.3
     return places, (list(places.values()), list(places))
 
 
@@ -236,9 +262,9 @@ def _panel(ax: Axes, found: Sequence[Difference], places: dict[str, float]) -> N
             ax.hlines(heights, *ends, color=colour, linewidth=width)
         ax.plot([each.effect for each in told], heights, "o", color=colour, markersize=2.6)
     ax.set_xscale("symlog", linthresh=1, linscale=0.8)
-    ax.set_xticks(TICKS, [f"{tick}".replace("-", "\N{MINUS SIGN}") for tick in TICKS], rotation=90)
+    ax.set_xticks(TICKS, [f"{tick}".replace("-", "\N{MINUS SIGN}") for tick in TICKS], fontsize=7)
+    ax.set_xticks([-1000, -10, -1, 1, 10, 1000], minor=True)
     ax.set_xlim(-1500, 1500)
-    ax.minorticks_off()
     ax.tick_params(axis="y", length=0)
 
 
