@@ -1,6 +1,7 @@
 """The atlas: a small one runs and goes on where it stopped, and its page says what was found."""
 
 import importlib
+import importlib.util
 import json
 import math
 import re
@@ -190,10 +191,16 @@ def test_a_mean_is_concluded_from_as_a_verdict_is(modules, low, high, conclusion
     assert pooled.conclusion == conclusion
 
 
+def need(*packages):
+    """Skip a test where packages of the extra are not installed; finding them imports none."""
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        pytest.skip(f"no {', '.join(missing)}: pip install 'softplus[atlas]'")
+
+
 @pytest.mark.slow
 def test_every_problem_loads_and_is_what_the_page_says(modules, results, tmp_path):
-    for package in ("ase", "plotnine", "river", "statsmodels", "vega_datasets"):
-        pytest.importorskip(package, reason="pip install 'softplus[atlas]'")
+    need("ase", "plotnine", "river", "statsmodels", "vega_datasets")
     rows = {study["problem"]: study["rows"] for study in results["studies"]}
     for dataset in modules.atlas.DATASETS:
         problem = modules.atlas.load(dataset, modules.atlas.NETWORKS[0], tmp_path)
@@ -208,7 +215,7 @@ def test_every_problem_loads_and_is_what_the_page_says(modules, results, tmp_pat
 
 @pytest.mark.slow
 def test_the_forces_are_the_gradient_of_the_energy(modules):
-    pytest.importorskip("ase", reason="pip install 'softplus[atlas]'")
+    need("ase")
     problem = modules.atlas_forces.load("Cu4 forces", depth=2, width=16)
     torch.manual_seed(0)
     model = problem.model(activations.parse("softplus")).double()
