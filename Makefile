@@ -16,8 +16,8 @@ atlas: .venv/atlas
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# With Ray, and with Triton, whose interpreter runs the GPU kernels here: 286 MB. Where there is a Chromium, on the path or
-# named in CHROMIUM, the report's page is opened in it.
+# With Ray, with Triton, whose interpreter runs the GPU kernels here (286 MB), and with the atlas's packages (205 MB).
+# Where there is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
 test-slow: .venv/slow
 	$(BIN)/python -m pytest -m slow
 
