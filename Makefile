@@ -4,7 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers test-versions wheel docs examples exhaustive lint clean
+.PHONY: compare test test-slow test-peers test-versions wheel docs examples atlas exhaustive lint \
+	clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
@@ -13,12 +14,20 @@ compare: .venv/installed
 examples: .venv/examples
 	$(BIN)/python tools/gallery.py
 
+# Every figure of docs/atlas.md: within an hour on two cores, with what the folder holds already, in seconds.
+atlas: .venv/atlas
+	$(BIN)/python studies/atlas.py --out build/atlas --write
+
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
 # With Ray, with Triton, whose interpreter runs the GPU kernels here, and with JAX: 400 MB. Where there
 # is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
 test-slow: .venv/slow .venv/bench
+
+# With Ray, with Triton, whose interpreter runs the GPU kernels here (286 MB), and with the atlas's packages (205 MB).
+# Where there is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
+test-slow: .venv/slow
 	$(BIN)/python -m pytest -m slow
 
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
@@ -125,13 +134,17 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[examples]'
 	touch $@
 
-.venv/slow: .venv/installed
+.venv/slow: .venv/atlas
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,docs,examples,ray]'
 	touch $@
 
 .venv/docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
+	touch $@
+
+.venv/atlas: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[atlas]'
 	touch $@
 
 .venv/wheel/installed:
