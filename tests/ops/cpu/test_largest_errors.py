@@ -147,7 +147,8 @@ def error(function: str, x: Tensor, beta: float) -> float:
 def sample(function: str, dtype: torch.dtype, beta: float) -> Tensor:
     """Return inputs that give normal results."""
     lowest = -80 if dtype == torch.float32 else -690
-    v = torch.cat([torch.linspace(lowest, 40, 101), torch.linspace(-4, 4, 201)]).double() + 1e-3
+    # next to 0 twenty in each segment of width 1/2
+    v = torch.cat([torch.linspace(lowest, 40, 101), torch.linspace(-8, 8, 641)]).double() + 1e-3
     return ((v.abs() if function == "inverse" else v) / beta).to(dtype)
 
 
