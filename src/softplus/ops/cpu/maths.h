@@ -190,12 +190,6 @@ INLINE const Segments& segments_for(const OneBeta& beta) {
   else return beta.segments;
 }
 
-// An eighth of an exponent from a table, which lacks what the low bits of n say, times 2^(n/8)
-INLINE F times_eighths(const float (&eighths)[16], F n_and_magic) {
-  const I n = bits(n_and_magic);
-  return of_bits<F>(bits(lookup<LOOKUP>(eighths, n)) + (n << 20));
-}
-
 // Where some elements are beyond the segments: a = |x| there, softplus(x) = max(0, x) + ln(1 + t) /
 // beta, t = e^-|beta x| = T e^-r.
 template <bool UNIT, class OneBeta>

@@ -103,6 +103,12 @@ INLINE Segments segments_of(double inverse, double size_low, double minus) {
 // |x|, or of x.
 constexpr float COLUMN_0 = 0x1.8p22f, COLUMN_OF_0 = SIGNED ? COLUMN_0 + 4 : COLUMN_0;
 
+// An eighth of an exponent from a table, which lacks what the low bits of n say, times 2^(n/8)
+INLINE F times_eighths(const float (&eighths)[16], F n_and_magic) {
+  const I n = bits(n_and_magic);
+  return of_bits<F>(bits(lookup<LOOKUP>(eighths, n)) + (n << 20));
+}
+
 // Of an element beyond the segments, where |beta x| = -ln2/8 n - d + r, d the centre of the eighth:
 // n; low, the part of r that is too small for r = |beta x| + ln2/8 n; and with T = 2^(n/8) e^d what
 // ln(1 + T) / T lies above 1. All are 0 of the others.
