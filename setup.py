@@ -25,6 +25,9 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion"]
 # Without debug information the entry has 1.2 MB, with it 13.
 FLAGS = ["-std=c++20", "-g0", "-fPIC", "-fvisibility=hidden", "-DNDEBUG", *WARNINGS]
 KERNEL_FLAGS = [*FLAGS, "-O3", "-ffp-contract=off", "-fwrapv"]
+# On x86 GCC brings integer constants to vectors by way of general registers, anew for each block.
+# From memory they cost nothing: float32's forward takes 9% less time, with AVX2 13%.
+CONSTANTS_FROM_MEMORY = "-mtune-ctrl=^inter_unit_moves_to_vec"
 
 
 def say(message: str) -> None:
@@ -42,12 +45,19 @@ def system(*paths: str) -> list[str]:
     return [f"-isystem{path}" for path in (*paths, sysconfig.get_path("include"))]
 
 
+def accepts(flag: str) -> bool:
+    """Whether the compiler knows a flag."""
+    run = [*compiler(), flag, "-E", "-xc++", os.devnull]
+    return subprocess.run(run, check=False, capture_output=True).returncode == 0  # noqa: S603
+
+
 def instruction_sets() -> dict[str, list[str]]:
     """Return the flags of each instruction set of the machine that the compiler compiles for."""
     read = [*compiler(), "-E", "-P", "-xc++", str(CPU / "instruction_sets.def")]
     done = subprocess.run(read, check=True, capture_output=True, text=True)  # noqa: S603
+    tuning = [CONSTANTS_FROM_MEMORY] if accepts(CONSTANTS_FROM_MEMORY) else []
     return {
-        name: [f"-DISA={name}", f'-DTARGET="targets/{file}.h"']
+        name: [f"-DISA={name}", f'-DTARGET="targets/{file}.h"', *tuning]
         + [f"-m{feature}" for feature in re.findall(r"HAS\((\w+)\)", features)]
         for name, file, features in re.findall(r"SET\((\w+), (\w+)(.*)\)", done.stdout)
     }

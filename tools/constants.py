@@ -19,7 +19,6 @@ mp.prec = 200
 LN2 = log(2)
 LN2_FLOAT = mpf(float(np.float32(LN2)))
 HALF_STEP = LN2 / 2 * mpf("1.0005")  # |r|, with room for the rounding of n
-FAR_FROM = mpf("7.74")  # beyond the segments
 
 TEXT = """\
 // The constants of maths.h, as tools/constants.py makes and prints them: change them there.
@@ -37,8 +36,8 @@ template <class T> constexpr T LN2_SHORT = {short_double};
 template <class T> constexpr T LN2_SHORT_REST = {short_double_rest};
 template <> constexpr float LN2_SHORT<float> = {short_single}f;
 template <> constexpr float LN2_SHORT_REST<float> = {short_single_rest}f;
-// ln 2 as a float, and how much larger that is
-constexpr float LN2_FLOAT = {ln2_float}f, LN2_FLOAT_EXCESS = {ln2_float_excess}f;
+// ln 2 as a float
+constexpr float LN2_FLOAT = {ln2_float}f;
 
 // `error`: the largest that a polynomial makes, unrounded, relative to the finished result.
 
@@ -54,6 +53,8 @@ constexpr float EXPM1_EIGHTH[] ={expm1_eighth}
 // and the d with which it is nearly a float
 alignas(64) constexpr float EIGHTHS[16] ={eighths};
 alignas(64) constexpr float EIGHTHS_CENTRES[16] ={eighths_centres};
+// ln 2 / 8 in two parts, whose first times up to 2048 is exact
+constexpr float LN2_EIGHTH_SHORT = {short_eighth}f, LN2_EIGHTH_SHORT_REST = {short_eighth_rest}f;
 
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
 constexpr double ATANH[] ={atanh}
@@ -76,13 +77,8 @@ alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {{{double_segments}
 // The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
 // that are looked up. `python tools/fit_segments.py` goes through all floats for their largest errors.
 // Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
-// r and 1 for x > 0; and for x < 0.
+// r and 1 for x < 0, to which 1 and the centre are added for x > 0.
 {segments}
-// (e^r - 1 - r) / r^2 for |r| <= ln2/2, where the segments end, and
-// (ln(1 + t) / t - 1) / t for the t = e^-|x| there
-constexpr float EXPM1_FAR[] ={expm1_far}
-constexpr float TAIL[] ={tail}
-
 // The forward of the half types: what Softplus lies above max(0, x), on segments of |x| of 1/2.75, as
 // polynomials of degree 3 in r = |x| - centre, so that all 65,536 results of either type round
 // correctly. Rows: the centre; the coefficients from the highest on.
@@ -188,20 +184,6 @@ def expm1_over_r(degree: int) -> tuple[list[float], float]:
     return fit(expm1, lambda r: exp(-r), -HALF_STEP, HALF_STEP, powers, np.float32)
 
 
-def expm1_far() -> tuple[list[float], float]:
-    """Return (e^r - 1 - r) / r^2, relative to e^r."""
-    coefficients, error = expm1_over_r(6)
-    if coefficients[0] != 1:
-        raise ValueError(f"r is not added as it is: {coefficients[0]}")
-    return coefficients[1:], error
-
-
-def tail(terms: int) -> tuple[list[float], float]:
-    """Return (ln(1 + t) / t - 1) / t for t = e^-|x| beyond the segments."""
-    low, high, powers = mpf(2) ** -40, exp(-FAR_FROM), range(1, terms + 1)
-    return fit(lambda t: log1p(t) / t - 1, lambda _: 1, low, high, powers, np.float32)
-
-
 def expm1_series(degree: int, dtype: type) -> tuple[list[float], float]:
     """Return (e^r - 1 - r) / r^2."""
     return fit(
@@ -271,7 +253,8 @@ def shortened(value: mpf, digits: int) -> mpf:
 
 def header() -> str:
     """Return the text of constants.h."""
-    ln2_double, ln2_16, ln2_42 = mpf(float(LN2)), shortened(LN2, 16), shortened(LN2, 42)
+    ln2_double = mpf(float(LN2))
+    ln2_13, ln2_16, ln2_42 = (shortened(LN2, digits) for digits in (13, 16, 42))
     powers, centres = eighths()
     return TEXT.format(
         log2e=number(1 / LN2),
@@ -282,7 +265,8 @@ def header() -> str:
         short_single=number(ln2_16),
         short_single_rest=number(np.float32(LN2 - ln2_16)),
         ln2_float=number(LN2_FLOAT),
-        ln2_float_excess=number(np.float32(LN2_FLOAT - LN2)),
+        short_eighth=number(ln2_13 / 8),
+        short_eighth_rest=number(np.float32((LN2 - ln2_13) / 8)),
         expm1_double=series(expm1_series(12, np.float64), np.float64),
         expm1_single=series(expm1_series(6, np.float32), np.float32),
         expm1_single_in_double=series(expm1_series(7, np.float64), np.float64),
@@ -297,8 +281,6 @@ def header() -> str:
         entropy_gap=series(entropy_gap_series(12), np.float64),
         double_segments=double_segments(),
         segments=rows("SEGMENTS", fit_segments.table()),
-        expm1_far=series(expm1_far(), np.float32),
-        tail=series(tail(2), np.float32),
         half_table=rows("HALF_SEGMENTS", fit_half.table()).rstrip(),
         half_in_a_unit=fit_half.IN_A_UNIT,
     )

@@ -1,9 +1,9 @@
 """The table of float32's forward: softplus on segments of width 1/2 in |x| (needs numpy).
 
 softplus(±a) = ±a/2 + E(a), so that around a centre v, with r = a - v, both signs share every coefficient
-from r^2 on. The centres are chosen, near the middles of the segments, such that softplus(v) and
-softplus(-v) are almost exactly floats (Gal's accurate tables): no constant has a low part, r is exact,
-and the last FMA is the only rounding that counts.
+from r^2 on, and of r the difference of the coefficients is 1, of the values v. The centres are chosen,
+near the middles of the segments, such that softplus(v) and softplus(-v) are almost exactly floats (Gal's
+accurate tables): no constant has a low part, r is exact, and the last FMA is the only rounding that counts.
 
     python tools/fit_segments.py    # proves the error of the table: all floats, in a minute
 """
@@ -11,7 +11,7 @@ and the last FMA is the only rounding that counts.
 import numpy as np
 from fit import lawson
 
-SEGMENTS = 16
+SEGMENTS = 15
 WIDTH = 0.5
 CANDIDATES = 12
 GRID = 2.0**-21  # of the centres: r = a - v is then exact
@@ -50,29 +50,34 @@ def centres(k: int) -> np.ndarray:
 
 
 def row(k: int, v: float) -> list[float]:
-    """Return a centre, coefficients 5 to 0 for x > 0, and coefficients 1 and 0 for x < 0."""
+    """Return a centre, and coefficients 5 to 0 for x < 0."""
     half = WIDTH / 2 + 1e-5
     r = k * WIDTH + half * np.cos(np.pi * (np.arange(NODES) + 0.5) / NODES) - v
-    s = 1 / (1 + np.exp(-v))
-    above, below = [single(softplus(v)), single(s)], [single(softplus(-v)), single(s - 1)]
+    below = [single(softplus(-v)), single(-1 / (1 + np.exp(v)))]
     y = softplus(-(v + r))
     powers = [2, 3, 4, 5] if k else [2, 4]  # E is even
     fitted = lawson(r, y - below[0] - below[1] * r, 1 / y, powers)[0]
     higher = fitted if k else [fitted[0], 0.0, fitted[1], 0.0]
-    return [v, *higher[::-1], *above[::-1], *below[::-1]]
+    return [v, *higher[::-1], *below[::-1]]
+
+
+def both_signs(of: list[float]) -> tuple[float, list[list[float]]]:
+    """Return the centre of a row, and its coefficients 0 to 5 for x > 0 and for x < 0."""
+    v, *higher, slope, value = of
+    signs = [single(value + v), single(slope + 1)], [value, slope]
+    return v, [low + higher[::-1] for low in signs]
 
 
 def worst(k: int, of: list[float]) -> tuple[float, float]:
     """Return the largest errors of a row in ULP, above 0 and below."""
     a = (k * WIDTH + WIDTH * (np.random.default_rng(k).random(SAMPLES) - 0.5)).astype(np.float32)
     a = np.abs(a.astype(np.float64))
-    v, *higher, slope, value, slope_below, value_below = of
-    signs = (1, [value, slope]), (-1, [value_below, slope_below])
-    return tuple(float(errors(a, v, low + higher[::-1], sign).max()) for sign, low in signs)
+    v, signs = both_signs(of)
+    return tuple(float(errors(a, v, signs[i], 1 - 2 * i).max()) for i in range(2))
 
 
 def table() -> np.ndarray:
-    """Return the rows for |x| around 0, 1/2, 1, …, 7.5, as columns."""
+    """Return the rows for |x| around 0, 1/2, 1, …, 7, as columns."""
     rows = []
     for k in range(SEGMENTS):
         candidates = [row(k, float(v)) for v in (centres(k) if k else [0.0])]
@@ -89,13 +94,13 @@ def largest(table: np.ndarray, every: int = 1) -> tuple[float, float]:
     Below 2^-12 softplus(x) is so nearly ln 2 + x/2 that nothing new comes.
     """
     found = np.zeros(2)
-    for k, (v, *higher, slope, value, slope_below, value_below) in enumerate(table.T.tolist()):
+    for k, of in enumerate(table.T.tolist()):
+        v, signs = both_signs(of)
         ends = np.float32([max((k - 0.5) * WIDTH, 2.0**-12), (k + 0.5) * WIDTH]).view(np.int32)
         for first in range(int(ends[0]), int(ends[1]) + 1, every << 20):
             bits = np.arange(first, min(first + (every << 20), int(ends[1]) + 1), every)
             a = bits.astype(np.int32).view(np.float32).astype(np.float64)
-            low = [value, slope], [value_below, slope_below]
-            worst = [errors(a, v, low[i] + higher[::-1], 1 - 2 * i).max() for i in range(2)]
+            worst = [errors(a, v, signs[i], 1 - 2 * i).max() for i in range(2)]
             found = np.maximum(found, worst)
     return float(found[0]), float(found[1])
 

@@ -24,25 +24,21 @@ pytestmark = with_kernels
 # By function, dtype, and beta (1, or any): where the largest error is
 POINTS = {
     ("softplus", "float32", "1"): ("-0x1.8ffa8cp+2", "0x1p+0", "avx2"),
-    ("softplus", "float32", "any"): ("-0x1.8109e8p+1", "0x1.8898f2efb6d59p+4", "avx2"),
+    ("softplus", "float32", "any"): ("-0x1.1aff82p-3", "0x1.b22f6d3a8ab25p+4", "avx2"),
     ("softplus", "float64", "1"): ("0x1.135a5cef09bafp-4", "0x1p+0", "baseline"),
     ("softplus", "float64", "any"): ("0x1.945661d28c0cbp-3", "0x1.c3db07dca8386p+0", "baseline"),
     ("sigmoid_of_output", "float32", "1"): ("-0x1.5b281p+1", "0x1p+0", "avx2"),
-    ("sigmoid_of_output", "float32", "any"): (
-        "-0x1.ade0acp-7",
-        "0x1.db61e0da3d9abp+8",
-        "avx2",
-    ),
+    ("sigmoid_of_output", "float32", "any"): ("-0x1.a72902p+6", "0x1.e3eb3103cf9ffp-5", "avx2"),
     ("sigmoid_of_output", "float64", "1"): ("-0x1.b99aed8560683p+1", "0x1p+0", "avx2"),
     ("sigmoid_of_output", "float64", "any"): (
         "0x1.1c95c722d19bep+6",
         "-0x1.09aba12c4f2d8p-6",
         "baseline",
     ),
-    ("derivative_of_input", "float32", "1"): ("-0x1.1d2032p+0", "0x1p+0", "baseline"),
+    ("derivative_of_input", "float32", "1"): ("-0x1.1a6632p+0", "0x1p+0", "baseline"),
     ("derivative_of_input", "float32", "any"): (
-        "-0x1.73eb24p-3",
-        "0x1.86b0c4bbb312bp+2",
+        "-0x1.2de3d6p+4",
+        "0x1.e5bbcd9e8ebb4p-5",
         "baseline",
     ),
     ("derivative_of_input", "float64", "1"): ("-0x1.1e34bc97d05d2p+0", "0x1p+0", "baseline"),
@@ -53,8 +49,8 @@ POINTS = {
     ),
     ("exponential", "float32", "1"): ("0x1.1bfedcp+6", "0x1p+0", "avx2"),
     ("exponential", "float64", "1"): ("-0x1.1d4889ff82d14p+2", "0x1p+0", "avx2"),
-    ("shifted_of_float", "float32", "1"): ("0x1.660baep+3", "0x1p+0", "avx2"),
-    ("shifted_of_float", "float32", "any"): ("0x1.46ec2p-1", "-0x1.8e98e30378077p+0", "avx2"),
+    ("shifted_of_float", "float32", "1"): ("0x1.44b304p+0", "0x1p+0", "avx2"),
+    ("shifted_of_float", "float32", "any"): ("-0x1.410ed6p+0", "0x1.7c86f292795fbp-1", "avx2"),
     ("shifted_to_zero", "float64", "1"): ("0x1.9d461a3c14a98p-1", "0x1p+0", "baseline"),
     ("shifted_to_zero", "float64", "any"): (
         "-0x1.9e31251e759e2p-5",
@@ -147,7 +143,8 @@ def error(function: str, x: Tensor, beta: float) -> float:
 def sample(function: str, dtype: torch.dtype, beta: float) -> Tensor:
     """Return inputs that give normal results."""
     lowest = -80 if dtype == torch.float32 else -690
-    v = torch.cat([torch.linspace(lowest, 40, 101), torch.linspace(-4, 4, 201)]).double() + 1e-3
+    # next to 0 twenty in each segment of width 1/2
+    v = torch.cat([torch.linspace(lowest, 40, 101), torch.linspace(-8, 8, 641)]).double() + 1e-3
     return ((v.abs() if function == "inverse" else v) / beta).to(dtype)
 
 

@@ -13,8 +13,8 @@ template <class T> constexpr T LN2_SHORT = 0x1.62e42fefa38p-1;
 template <class T> constexpr T LN2_SHORT_REST = 0x1.ef35793c7673p-45;
 template <> constexpr float LN2_SHORT<float> = 0x1.62e4p-1f;
 template <> constexpr float LN2_SHORT_REST<float> = 0x1.7f7d1cp-20f;
-// ln 2 as a float, and how much larger that is
-constexpr float LN2_FLOAT = 0x1.62e43p-1f, LN2_FLOAT_EXCESS = 0x1.05c61p-29f;
+// ln 2 as a float
+constexpr float LN2_FLOAT = 0x1.62e43p-1f;
 
 // `error`: the largest that a polynomial makes, unrounded, relative to the finished result.
 
@@ -44,6 +44,8 @@ alignas(64) constexpr float EIGHTHS_CENTRES[16] =
     {0x0p+0f, 0x1.08p-23f, -0x1.47p-19f, 0x1.dp-23f, -0x1.85p-20f, 0x1.41p-19f, -0x1.a8p-23f,
      -0x1.04p-20f, 0x0p+0f, 0x1.08p-23f, -0x1.47p-19f, 0x1.dp-23f, -0x1.85p-20f, 0x1.41p-19f,
      -0x1.a8p-23f, -0x1.04p-20f};
+// ln 2 / 8 in two parts, whose first times up to 2048 is exact
+constexpr float LN2_EIGHTH_SHORT = 0x1.62ep-4f, LN2_EIGHTH_SHORT_REST = 0x1.0bfbe8p-18f;
 
 // (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
 constexpr double ATANH[] =  // error 2^-59.3
@@ -119,48 +121,29 @@ alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {  // error 2^-55.8
 // The forward of float32: softplus on segments of width 1/2 in |x|, by polynomials in r = |x| - centre
 // that are looked up. `python tools/fit_segments.py` goes through all floats for their largest errors.
 // Rows: the centre; the coefficients of r^5, r^4, r^3, r^2, which serve both signs of x; those of
-// r and 1 for x > 0; and for x < 0.
-alignas(64) constexpr float SEGMENTS[9][16] = {
+// r and 1 for x < 0, to which 1 and the centre are added for x > 0.
+alignas(64) constexpr float SEGMENTS[7][15] = {
     {0x0p+0f, 0x1.986aap-2f, 0x1.0020ep+0f, 0x1.a19848p+0f, 0x1.fd7f2p+0f, 0x1.4d442cp+1f,
      0x1.7fd5ep+1f, 0x1.b9734cp+1f, 0x1.071c54p+2f, 0x1.2059b2p+2f, 0x1.3fdbfap+2f,
-     0x1.6210cep+2f, 0x1.809e62p+2f, 0x1.a0418ep+2f, 0x1.c1bf88p+2f, 0x1.e3e714p+2f},
+     0x1.6210cep+2f, 0x1.809e62p+2f, 0x1.a0418ep+2f, 0x1.c1bf88p+2f},
     {0x0p+0f, 0x1.c49afap-11f, 0x1.0ac21cp-10f, 0x1.416546p-11f, 0x1.6b80b6p-13f,
      -0x1.4f3bdcp-14f, -0x1.461b3p-13f, -0x1.33cc86p-13f, -0x1.d1cddcp-14f, -0x1.425cdap-14f,
-     -0x1.a5841p-15f, -0x1.0986ap-15f, -0x1.4b8bd8p-16f, -0x1.9a348ap-17f, -0x1.f38324p-18f,
-     -0x1.2ff91ap-18f},
+     -0x1.a5841p-15f, -0x1.0986ap-15f, -0x1.4b8bd8p-16f, -0x1.9a348ap-17f, -0x1.f38324p-18f},
     {-0x1.533c74p-8f, -0x1.22b264p-8f, -0x1.82a736p-10f, 0x1.11102ep-10f, 0x1.a37a3p-10f,
      0x1.afafe2p-10f, 0x1.67ce76p-10f, 0x1.0bc286p-10f, 0x1.3929eap-11f, 0x1.ba8582p-12f,
-     0x1.181abcp-12f, 0x1.4fb71p-13f, 0x1.a5cbb6p-14f, 0x1.0346aap-14f, 0x1.34bb8p-15f,
-     0x1.6ac366p-16f},
+     0x1.181abcp-12f, 0x1.4fb71p-13f, 0x1.a5cbb6p-14f, 0x1.0346aap-14f, 0x1.34bb8p-15f},
     {0x0p+0f, -0x1.0266dep-7f, -0x1.f0479cp-7f, -0x1.f6dd9p-7f, -0x1.b6c1d4p-7f,
      -0x1.2e1d52p-7f, -0x1.bf1b74p-8f, -0x1.320312p-8f, -0x1.4f62dap-9f, -0x1.cde52ep-10f,
-     -0x1.1f2fa6p-10f, -0x1.54539ep-11f, -0x1.a8d5b6p-12f, -0x1.0421a2p-12f, -0x1.3506b6p-13f,
-     -0x1.6af81ep-14f},
+     -0x1.1f2fa6p-10f, -0x1.54539ep-11f, -0x1.a8d5b6p-12f, -0x1.0421a2p-12f, -0x1.3506b6p-13f},
     {0x1.ffff3ep-4f, 0x1.ec2ad4p-4f, 0x1.92917ap-4f, 0x1.18527ep-4f, 0x1.b14402p-5f,
      0x1.06c8ep-5f, 0x1.7284aap-6f, 0x1.e92462p-7f, 0x1.03f042p-7f, 0x1.62297cp-8f,
-     0x1.b4a1b8p-9f, 0x1.014886p-9f, 0x1.4031aep-10f, 0x1.875e86p-11f, 0x1.d06156p-12f,
-     0x1.10898ep-12f},
-    {0x1p-1f, 0x1.3262cap-1f, 0x1.765a3cp-1f, 0x1.ac348p-1f, 0x1.c270c2p-1f, 0x1.dcb892p-1f,
-     0x1.e7b02ep-1f, 0x1.f03a7ep-1f, 0x1.f7be6ap-1f, 0x1.fa67b2p-1f, 0x1.fc90d6p-1f,
-     0x1.fdfb66p-1f, 0x1.febf04p-1f, 0x1.ff3c06p-1f, 0x1.ff8bcep-1f, 0x1.ffbbd4p-1f},
-    {0x1.62e43p-1f, 0x1.d31c1p-1f, 0x1.5049f4p+0f, 0x1.cf5908p+0f, 0x1.0f251ap+1f,
-     0x1.566796p+1f, 0x1.860ffcp+1f, 0x1.bd748cp+1f, 0x1.0826aep+2f, 0x1.210db8p+2f,
-     0x1.404a3ep+2f, 0x1.625182p+2f, 0x1.80c68ep+2f, 0x1.a05a12p+2f, 0x1.c1ce1p+2f,
-     0x1.e3ef9ap+2f},
+     0x1.b4a1b8p-9f, 0x1.014886p-9f, 0x1.4031aep-10f, 0x1.875e86p-11f, 0x1.d06156p-12f},
     {-0x1p-1f, -0x1.9b3a6cp-2f, -0x1.134b88p-2f, -0x1.4f2ep-3f, -0x1.ec79f2p-4f,
      -0x1.1a3b6ep-4f, -0x1.84fd22p-5f, -0x1.f8b03ep-6f, -0x1.0832cp-6f, -0x1.661378p-7f,
-     -0x1.b794e8p-8f, -0x1.024d5ap-8f, -0x1.40fb3ep-9f, -0x1.87f4f6p-10f, -0x1.d0cb46p-11f,
-     -0x1.10adf8p-11f},
+     -0x1.b794e8p-8f, -0x1.024d5ap-8f, -0x1.40fb3ep-9f, -0x1.87f4f6p-10f, -0x1.d0cb46p-11f},
     {0x1.62e43p-1f, 0x1.06e6cp-1f, 0x1.40a45p-2f, 0x1.6e06p-3f, 0x1.0658ap-3f, 0x1.246d4p-4f,
      0x1.8e87p-5f, 0x1.005p-5f, 0x1.0a5ap-6f, 0x1.680cp-7f, 0x1.b91002p-8f, 0x1.02d002p-8f,
-     0x1.416006p-9f, 0x1.88400cp-10f, 0x1.d1000cp-11f, 0x1.10c02p-11f}};
-
-// (e^r - 1 - r) / r^2 for |r| <= ln2/2, where the segments end, and
-// (ln(1 + t) / t - 1) / t for the t = e^-|x| there
-constexpr float EXPM1_FAR[] =  // error 2^-28.3
-    {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558b2p-5f, 0x1.12398ep-7f, 0x1.6a4b36p-10f};
-constexpr float TAIL[] =  // error 2^-39.4
-    {-0x1.fffffep-2f, 0x1.552558p-2f};
+     0x1.416006p-9f, 0x1.88400cp-10f, 0x1.d1000cp-11f}};
 
 // The forward of the half types: what Softplus lies above max(0, x), on segments of |x| of 1/2.75, as
 // polynomials of degree 3 in r = |x| - centre, so that all 65,536 results of either type round

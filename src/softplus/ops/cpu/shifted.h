@@ -24,7 +24,7 @@ INLINE D shifted_to_zero(D x, const Beta<D>& beta) {
 // The same in float: near 0 it is x/2 + ln(cosh(u/2)) / beta. Farther away nothing cancels, where
 // ln2/beta is taken off before the last rounding.
 // Largest error, ULP   beta = 1      any
-//   float32                   1     1.81
+//   float32                0.89     1.51
 INLINE F shifted_of_float(F x, const ForwardBeta& beta) {
   const F z = flip_sign(x, beta.sign), u = z * beta.size, w = u * u;
   const F near = fma(w * beta.inverse, polynomial(w, LOG_COSH), F(0.5f) * z);

@@ -84,6 +84,7 @@ template <class T> struct Vector {
   friend INLINE Vector min(Vector a, Vector b) { EACH a.part[k] = minimum(a.part[k], b.part[k]); return a; }
   friend INLINE auto operator<(Vector a, Vector b) { Mask<T> r; EACH r.part[k] = less(a.part[k], b.part[k]); return r; }
   friend INLINE Vector select(Mask<T> m, Vector a, Vector b) { EACH a.part[k] = choose(m.part[k], a.part[k], b.part[k]); return a; }
+  friend INLINE Vector only(Mask<T> m, Vector a) { EACH a.part[k] = chosen(m.part[k], a.part[k]); return a; }
   // clang-format on
 };
 

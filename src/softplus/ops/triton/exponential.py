@@ -124,7 +124,8 @@ def _exponential(v, low, DIGITS: tl.constexpr, HAS_LOW: tl.constexpr):
     if DIGITS == HALF:
         q = r * _polynomial(r, _EXPM1_HALF, 4)
     elif DIGITS == SINGLE:
-        q = tl.fma(r * r, _polynomial(r, _EXPM1_SINGLE, 5), r)
+        p = _polynomial(r, _EXPM1_SINGLE, 5)
+        q = r + tl.fma(r * r, p, r_low + (high - r)) if HAS_LOW else tl.fma(r * r, p, r)
     else:
         p = _polynomial(r, _EXPM1_DOUBLE, 11)
         q = tl.fma(r * r, p, r)

@@ -33,9 +33,12 @@ INLINE Doubles minimum(Doubles a, Doubles b) {
   return (Doubles)_mm256_min_pd((__m256d)a, (__m256d)b);
 }
 
-// The mask of a < b; a where a mask holds, b elsewhere; whether one of two masks holds anywhere
+// The mask of a < b; a where a mask holds, b or 0 elsewhere; whether one of two masks holds
+// anywhere
 INLINE Ints less(Floats a, Floats b) { return a < b; }
 INLINE Longs less(Doubles a, Doubles b) { return a < b; }
+INLINE Floats chosen(Ints m, Floats a) { return (Floats)(m & (Ints)a); }
+INLINE Doubles chosen(Longs m, Doubles a) { return (Doubles)(m & (Longs)a); }
 INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }
 INLINE Doubles choose(Longs m, Doubles a, Doubles b) { return m ? a : b; }
 template <class Mask>

@@ -32,13 +32,16 @@ INLINE Doubles minimum(Doubles a, Doubles b) {
   return (Doubles)_mm512_min_pd((__m512d)a, (__m512d)b);
 }
 
-// The mask of a < b; a where a mask holds, b elsewhere; whether one of two masks holds anywhere
+// The mask of a < b; a where a mask holds, b or 0 elsewhere; whether one of two masks holds
+// anywhere
 INLINE __mmask16 less(Floats a, Floats b) {
   return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_LT_OQ);
 }
 INLINE __mmask8 less(Doubles a, Doubles b) {
   return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ);
 }
+INLINE Floats chosen(__mmask16 m, Floats a) { return (Floats)_mm512_maskz_mov_ps(m, (__m512)a); }
+INLINE Doubles chosen(__mmask8 m, Doubles a) { return (Doubles)_mm512_maskz_mov_pd(m, (__m512d)a); }
 INLINE Floats choose(__mmask16 m, Floats a, Floats b) {
   return (Floats)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a);
 }

@@ -21,9 +21,11 @@ INLINE Doubles maximum(Doubles a, Doubles b) { return a > b ? a : b; }
 INLINE Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
 INLINE Doubles minimum(Doubles a, Doubles b) { return a < b ? a : b; }
 
-// The mask of a < b; a where a mask holds, b elsewhere
+// The mask of a < b; a where a mask holds, b or 0 elsewhere
 INLINE Ints less(Floats a, Floats b) { return a < b; }
 INLINE Longs less(Doubles a, Doubles b) { return a < b; }
+INLINE Floats chosen(Ints m, Floats a) { return (Floats)(m & (Ints)a); }
+INLINE Doubles chosen(Longs m, Doubles a) { return (Doubles)(m & (Longs)a); }
 INLINE Floats choose(Ints m, Floats a, Floats b) { return m ? a : b; }
 INLINE Doubles choose(Longs m, Doubles a, Doubles b) { return m ? a : b; }
 
