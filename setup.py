@@ -71,6 +71,7 @@ def library_sources() -> list[tuple[str, list[str]]]:
     return [
         ("library.cpp", [*FLAGS, "-O2", *system()]),
         ("instruction_set.cpp", [*FLAGS, "-O2"]),
+        ("task.cpp", [*FLAGS, "-O3"]),
         *(("kernels.cpp", [*KERNEL_FLAGS, *flags]) for flags in sets.values()),
     ]
 

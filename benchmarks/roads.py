@@ -135,11 +135,11 @@ def there(installation: str, options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def by_road(figures: list[Figure]) -> list[list[Figure]]:
-    """Return the figures of each road and way of running it."""
+    """Return the figures of each road and way of running it, by size."""
     rows: dict[tuple[str, str], list[Figure]] = {}
     for figure in figures:
         rows.setdefault((figure.road, figure.run), []).append(figure)
-    return list(rows.values())
+    return [sorted(row, key=lambda figure: figure.size) for row in rows.values()]
 
 
 def cells(row: list[Figure]) -> list[str]:

@@ -153,7 +153,7 @@ def twice(f: Function) -> Function:
 
 def chain(f: Function) -> Function:
     """Return the function between pointwise operations."""
-    return lambda x: f(x * 1.5 + 0.1) * 1.5
+    return lambda x, *beta: f(x * 1.5 + 0.1, *beta) * 1.5
 
 
 def after_layer_norm(f: Function) -> Function:
@@ -205,14 +205,14 @@ def betas(*shape: int) -> Callable[[Tensor], Tensor]:
     return lambda _: torch.linspace(0.5, 2.0, math.prod(shape)).view(shape)
 
 
-def compiled(name: str, way: Callable[[Function], Function]) -> list[Road]:
+def compiled(name: str, mine: Function, other: Function, bound: float, **more: Any) -> list[Road]:
     """Return the roads of a compiled program: over PyTorch's compiled, and over ours eager."""
-    program, mine = partial(torch.compile, dynamic=False, fullgraph=True), way(ours)
-    more = {"arguments": lambda x: (x.view(-1, 64),)}
+    program = partial(torch.compile, dynamic=False, fullgraph=True)
+    more = {"arguments": lambda x: (x.view(-1, 64),)} | more
     # Entering compiled code is most of it on few elements, and without kernels it is PyTorch's own.
     over_eager = {"few": math.inf, "bare": math.inf} | more
     return [
-        *runs(name, {FORWARD: 0.6, BOTH: 0.6}, program(mine), program(way(theirs)), **more),
+        *runs(name, {FORWARD: bound, BOTH: bound}, program(mine), program(other), **more),
         *runs(f"{name}, over eager", NEVER_SLOWER, program(mine), mine, **over_eager),
     ]
 
@@ -299,8 +299,15 @@ TRANSFORMS = [
     ),
 ]
 COMPILED = [
-    *compiled("`torch.compile`", chain),
-    *compiled("`torch.compile`, layer_norm", after_layer_norm),
+    *compiled("`torch.compile`", chain(ours), chain(theirs), 0.6),
+    *compiled("`torch.compile`, layer_norm", after_layer_norm(ours), after_layer_norm(theirs), 0.6),
+    *compiled(
+        "`torch.compile`, a beta per channel",
+        chain(softplus),
+        chain(one_liner),
+        1.0,
+        arguments=lambda x: (x.view(-1, 64), betas(64)(x)),
+    ),
 ]
 ROADS = [*EAGER, *TRANSFORMS, *COMPILED]
 

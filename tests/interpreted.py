@@ -25,6 +25,7 @@ gradients.implementations = lambda _: launch.OPERATORS
 entry._by_kernel = recorded.softplus
 gradients.calls.plain_forward_each = launch.OPERATORS["forward_each"]
 gradients.calls.plain_backward = launch.OPERATORS["backward"]
+gradients.calls.backward_summed = lambda *_: None  # the operator, and PyTorch's sum
 gradients.calls.forward_into = launch.forward_into
 triton._register("CPU")
 for name in ("softplus", "shifted_softplus", "inverse_softplus"):

@@ -131,6 +131,32 @@ def test_a_double_backward_of_an_empty_tensor(function):
     assert torch.autograd.grad(gradient.sum(), x)[0].shape == (0, 3)
 
 
+@pytest.mark.parametrize("gradient", [300.0, 1e-3])
+@pytest.mark.parametrize(
+    "call",
+    [
+        softplus,
+        lambda x: softplus_(x * 1),
+        lambda x: softplus(x, 2.0, 5.0),
+        lambda x: softplus(x, torch.tensor(1.5)),
+        shifted_softplus,
+        logsigmoid,
+    ],
+    ids=["softplus", "in place", "threshold", "tensor beta", "shifted", "logsigmoid"],
+)
+def test_a_second_derivative_in_float16_is_computed_in_float32(call, gradient):
+    """The product of both gradients is 90,000 or 1e-6: float16 has no 90,000, and 1e-6 badly."""
+
+    def higher(dtype):
+        x, g = (torch.tensor([v], dtype=dtype, requires_grad=True) for v in (0.7, gradient))
+        (first,) = torch.autograd.grad(call(x), x, g, create_graph=True)
+        (second,) = torch.autograd.grad(first, x, g, create_graph=True)
+        (third,) = torch.autograd.grad(second, x)
+        return [second.item(), third.item()]
+
+    assert higher(torch.float16) == pytest.approx(higher(torch.float64), rel=2e-3, abs=2.0**-24)
+
+
 # beta and shift as tensors
 
 

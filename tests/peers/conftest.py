@@ -1,8 +1,10 @@
-"""torchvision beside a PyTorch that lacks CUDA: its wheel's operators then cannot be loaded."""
+"""A detector's operator where torchvision's own cannot be loaded."""
 
 import pytest
 import torch
 from torch import Tensor
+
+from peers import torchvision_operators
 
 pytest.register_assert_rewrite("peers.relus")
 
@@ -17,11 +19,7 @@ def _nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     return torch.tensor(kept, dtype=torch.long)
 
 
-try:
-    import torchvision
-except RuntimeError:  # its import describes these two, whether they are there or not
-    for name in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{name}", "(Tensor a, Tensor b, float c) -> Tensor")
+if torchvision_operators.absent():
     import torchvision
 
     # The rest of a detector has a way without the operators.

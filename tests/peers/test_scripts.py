@@ -9,14 +9,19 @@ from softplus.lab.problems.script import script
 from softplus.lab.trials import Trial
 
 SCRIPTS = Path(__file__).with_name("scripts")
+# Both import torchvision.
+BESIDE_TORCHVISION = str(Path(__file__).with_name("torchvision_operators.py"))
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.mark.parametrize(
     ("command", "metric"),
     [
-        ([str(SCRIPTS / "with_lightning.py")], "val_loss=([0-9.]+)"),
-        ([str(SCRIPTS / "with_transformers.py"), "--seed={seed}"], "'eval_loss': '?([0-9.]+)"),
+        ([BESIDE_TORCHVISION, str(SCRIPTS / "with_lightning.py")], "val_loss=([0-9.]+)"),
+        (
+            [BESIDE_TORCHVISION, str(SCRIPTS / "with_transformers.py"), "--seed={seed}"],
+            "'eval_loss': '?([0-9.]+)",
+        ),
         ([*TORCHRUN, str(SCRIPTS / "with_torchrun.py")], "loss=([0-9.]+)"),
     ],
     ids=["Lightning", "transformers", "torchrun"],

@@ -101,6 +101,8 @@ def _standard(input: Tensor, beta: float, threshold: float) -> Tensor | None:
     if input.dtype not in DTYPES or _trace() is not None or is_exporting():
         return None
     try:
+        if input.dtype == torch.float16:
+            return standard.softplus(input, beta, threshold)
         return _of_pytorch(input, beta, exact(threshold))
     except (RuntimeError, TypeError):  # of a sparse or masked tensor: the checks say what to do
         return None

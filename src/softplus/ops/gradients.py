@@ -233,6 +233,11 @@ class ForwardBroadcast(Function):
         if grad is None:
             return (None,) * 5
         x, beta = ctx.saved_tensors
+        plain = is_eager() and not torch.is_grad_enabled()
+        if plain and x.is_cpu and is_dense(grad) and is_dense(x) and is_dense(beta):
+            summed = calls.backward_summed(grad, x, beta, *ctx.options)
+            if summed:
+                return None, summed[0], summed[1].to(beta.dtype), None, None
         each_beta = operators.broadcast(x, beta)
         to_input, to_beta = run_operator("backward_each", grad, *each_beta, *ctx.options)
         if ctx.needs_input_grad[2]:
@@ -270,24 +275,23 @@ _FUNCTIONS: dict[str, type[Function]] = {
 }
 
 
+# By what is below Function's own `apply`, which looks for functorch first and takes twice as long.
+_APPLY: dict[str, Callable[..., Any]] = {
+    name: super(Function, function).apply  # type: ignore[misc]
+    for name, function in (_FUNCTIONS | {"broadcast": ForwardBroadcast}).items()
+}
+
+
 def recorded(name: str, compute: Compute, *arguments: Any) -> Tensor:
     """Return what `compute` gives for the operator of this name, recorded by autograd."""
-    return _apply(_FUNCTIONS[name], compute, *arguments)
-
-
-def _apply(function: type[Function], *arguments: Any) -> Tensor:
-    """Apply by what is below Function's own `apply`, which looks for functorch first.
-
-    That takes twice as long.
-    """
-    result: Tensor = super(Function, function).apply(*arguments)  # type: ignore[misc]
+    result: Tensor = _APPLY[name](compute, *arguments)
     return result
 
 
 def each(compute: Compute, input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
     """Return softplus with a beta that broadcasts, by `compute` for a beta for each element."""
     if torch.is_grad_enabled() and (input.requires_grad or beta.requires_grad):
-        return _apply(ForwardBroadcast, compute, input, beta, threshold, shifted)
+        return recorded("broadcast", compute, input, beta, threshold, shifted)
     result: Tensor = compute(*operators.broadcast(input, beta), threshold, shifted)
     return result
 

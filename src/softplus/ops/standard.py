@@ -11,16 +11,20 @@ from torch.nn import functional
 from softplus.ops import composed, definition
 from softplus.ops.composed import exact
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.plain import records
+from softplus.ops.plain import is_dense, is_eager, records, under_autocast
 
 _LN2 = math.log(2)
 _backward = torch.ops.aten.softplus_backward.default
-# Beyond, e^-|u| is 0 in every dtype; here silu is still a product of numbers, and not 0 times inf.
-_FAR = -800.0
+# Beyond, e^-|u| is 0 in every dtype; here |u| times it is a product of numbers, not inf times 0.
+_FAR = 800.0
 
 
 def softplus(input: Tensor, beta: float, threshold: float) -> Tensor:
     """Return softplus at PyTorch's price, to any order and in any transform."""
+    followed = input.dtype == torch.float16 and records(input)
+    if followed and is_eager() and is_dense(input) and not under_autocast(input):
+        result: Tensor = _OfFloat16.apply(input, beta, exact(threshold))  # type: ignore[no-untyped-call]
+        return result
     return functional.softplus(input, beta, exact(threshold))
 
 
@@ -73,10 +77,39 @@ def _each_of(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Te
     return y.to(input.dtype)
 
 
+def _backward_of(grad: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:
+    """Return grad·sigmoid(beta·x), whose derivative in float16 is computed in float32.
+
+    PyTorch's own multiplies the two gradients first: at 0.7, with 300 each, that is inf, and not
+    19,952.8.
+    """
+    if input.dtype == torch.float16 and torch.is_grad_enabled():
+        return definition.backward(grad, input, beta, threshold)
+    result: Tensor = _backward(grad, input, beta, threshold)
+    return result
+
+
 def _shifted(u: Tensor) -> Tensor:
     """Return softplus(u) - ln2, exact at 0, as max(u, 0) + ln(1 + (e^-|u| - 1) / 2)."""
     below = functional.elu_(u.abs().neg_(), 0.5).log1p_()
     return below.add_(u.clamp_min(0))
+
+
+class _OfFloat16(Function):
+    """Saves the input. Its second derivative is computed in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, beta: float, threshold: float) -> Tensor:
+        ctx.save_for_backward(input)
+        ctx.options = beta, threshold
+        ctx.set_materialize_grads(False)
+        return functional.softplus(input, beta, threshold)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return (None,) * 3
+        return _backward_of(grad, ctx.saved_tensors[0], *ctx.options), None, None
 
 
 class _Shifted(Function):
@@ -96,14 +129,14 @@ class _Shifted(Function):
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, None]:
         if grad is None:
             return None, None
-        return _backward(grad, *ctx.saved_tensors, ctx.beta, 50.0), None
+        return _backward_of(grad, ctx.saved_tensors[0], ctx.beta, 50.0), None
 
 
 class _Each(Function):
     """Saves the input and beta.
 
-    With u = beta·x and v = -|u|, dy/dbeta is -(softplus(v) - silu(v)) / beta², which has every
-    digit where (x·sigmoid(u) - y) / beta has none (u = 17), and is 0 where x is infinite.
+    With a = |beta·x|, dy/dbeta is -(ln(1 + e^-a) + a·sigmoid(-a)) / beta², which has every digit
+    where (x·sigmoid(beta·x) - y) / beta has none (a = 17), and is 0 where x is infinite.
     """
 
     @staticmethod
@@ -120,26 +153,27 @@ class _Each(Function):
         of_input, of_beta = ctx.saved_tensors
         to_beta: Tensor | None = None
         if torch.is_grad_enabled():
-            to_input, to_beta = composed.backward_each(grad, of_input, of_beta, *ctx.options)
+            to_input, of_each = composed.backward_each(grad, of_input, of_beta, *ctx.options)
+            to_beta = of_each.sum_to_size(of_beta.shape).to(of_beta.dtype)
         else:
             x, b = definition.computing(of_input, of_beta)
             u, g = x * b, grad.to(x.dtype)
             to_input = _backward(g, u, 1.0, exact(ctx.options[0]))
             if ctx.needs_input_grad[1]:
-                to_beta = _towards_beta(g, u, b, *ctx.options)
-        if to_beta is not None:
-            to_beta = to_beta.sum_to_size(of_beta.shape).to(of_beta.dtype)
+                # Divided after the sum: for one beta that is one division.
+                total = _bracket_(u, *ctx.options).mul_(g).sum_to_size(of_beta.shape)
+                to_beta = (total / (-b * b)).to(of_beta.dtype)
         return to_input.sum_to_size(of_input.shape).to(of_input.dtype), to_beta, None, None
 
 
-def _towards_beta(
-    grad: Tensor, u: Tensor, beta: float | Tensor, threshold: float, shifted: bool
-) -> Tensor:
-    """Return the gradient towards beta, as `composed.backward_each`, in fewer passes."""
-    v = u.abs().neg_().clamp_min_(_FAR)  # copysign takes twice as long
-    bracket = functional.softplus(v, 1.0, 50.0).sub_(functional.silu(v, inplace=True))
+def _bracket_(u: Tensor, threshold: float, shifted: bool) -> Tensor:
+    """Return -beta²·dy/dbeta, as `composed.backward_each`, in fewer passes; u is overwritten."""
+    reverted = u > threshold if threshold < EXACT_THRESHOLD else None
+    a = u.abs_().clamp_max_(_FAR)
+    # a·sigmoid(-a) + ln(1 + e^-a), each by an operator of softplus with a beta of -1.
+    bracket: Tensor = _backward(a, a, -1.0, 50.0).sub_(functional.softplus(a, -1.0, 50.0))
     if shifted:
         bracket.sub_(_LN2)
-    if threshold < EXACT_THRESHOLD:
-        bracket.masked_fill_(u > threshold, 0)
-    return bracket.div_(-beta * beta).mul_(grad)
+    if reverted is not None:
+        bracket.masked_fill_(reverted, 0)
+    return bracket

@@ -1,9 +1,11 @@
 // Runs every kernel of one instruction set under AddressSanitizer and UndefinedBehaviorSanitizer:
 // all lengths from 0 to 300 in heap buffers of exactly that size, misaligned ones too, with outputs
 // apart from the inputs and on top of each of them, and over strides, which must give the same
-// bytes. Compiled together with kernels.cpp of the set, with the same -DISA.
+// bytes; and tasks of betas that repeat, whose gradients are summed. Compiled together with
+// task.cpp and with kernels.cpp of the set, with the same -DISA.
 #include "kernels.h"
 #include "operators/strided.h"
+#include "task.h"
 
 #include <cmath>
 #include <cstdint>
@@ -170,6 +172,48 @@ void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
   }
 }
 
+// A task with a pattern of betas, of which the gradients are summed, against one call of the kernel
+// and a sum.
+void hold_task(Dtype dtype, int64_t n, int64_t inner, int64_t count) {
+  const int64_t size = size_of(dtype), sizes[] = {size, 8, size, size, 8};
+  std::vector<Buffer> own;
+  for (int64_t bytes : {n * size, count * 8, n * size, n * size, count * 8, n * size, n * 8, n * 8})
+    own.emplace_back(bytes, 0);
+  const auto betas = reinterpret_cast<double*>(own[4].data);
+  const auto sums = reinterpret_cast<double*>(own[1].data);
+  const auto each = reinterpret_cast<double*>(own[6].data);
+  const auto beta_of_each = reinterpret_cast<double*>(own[7].data);
+  for (int t : {2, 3}) fill(own[t].data, n, dtype, unsigned(n + t));
+  for (int64_t c = 0; c < count; c++) betas[c] = 0.5 + double(c % 7);
+  for (int64_t i = 0; i < n; i++) beta_of_each[i] = betas[i / inner % count];
+  Task task = {.kernel = ISA.backward_each, .dtype = dtype, .n = n, .outputs = 2, .tensors = 5};
+  task.betas = {betas, inner, count};
+  task.summed = true;
+  for (int t = 0; t < 5; t++) {
+    task.data[t] = own[t].data;
+    task.sizes[t] = sizes[t];
+  }
+  run_on_threads(task, 1);
+  const char* const in[] = {own[2].data, own[3].data, own[7].data};
+  char* const out[] = {own[5].data, own[6].data};
+  ISA.backward_each(dtype, in, out, n, task.parameters);
+  std::vector<double> sum(count), magnitude(count);
+  for (int64_t i = 0; i < n; i++) {
+    sum[i / inner % count] += each[i];
+    magnitude[i / inner % count] += std::fabs(each[i]);
+  }
+  bool same = std::memcmp(own[0].data, own[5].data, n * size) == 0;
+  for (int64_t c = 0; c < count; c++)
+    same = same && (std::isnan(sum[c])
+                        ? std::isnan(sums[c])
+                        : sum[c] == sums[c] || std::fabs(sum[c] - sums[c]) <= 1e-13 * magnitude[c]);
+  if (same) return;
+  std::printf(
+      "a task, dtype %d, n = %ld, %ld of each of %ld betas: other sums\n", int(dtype), long(n),
+      long(inner), long(count));
+  failures++;
+}
+
 }  // namespace
 
 int main() {
@@ -190,6 +234,10 @@ int main() {
       }
     }
   }
+  for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16})
+    for (int64_t n : {0, 1, 511, 512, 513, 1700, 40000})
+      for (int64_t inner : {1, 3, 16, 700})
+        for (int64_t count : {1, 2, 64, 600}) hold_task(d, n, inner, count);
   std::printf("%s: %ld runs, %d failures\n", ISA.name, long(calls), failures);
   return failures != 0;
 }

@@ -13,7 +13,7 @@ import pytest
 from cpp_build import SOURCES, kernel_flags
 from instruction_sets import SETS
 
-HERE = Path(__file__).parent
+COMPILED = [SOURCES / "kernels.cpp", SOURCES / "task.cpp", Path(__file__).with_name("sanitize.cpp")]
 COMPILER = shutil.which("c++")
 FOR_AARCH64, EMULATOR = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
 
@@ -25,13 +25,13 @@ def test_the_kernels_under_sanitizers(isa, tmp_path):
     # -O0: the sanitizers' checks in the inlined vectors take an optimiser several minutes.
     common = [*kernel_flags(COMPILER)[isa], "-O0", "-g", "-w", f"-I{SOURCES}"]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    for source in (SOURCES / "kernels.cpp", HERE / "sanitize.cpp"):
-        result = tmp_path / f"{source.stem}.o"
+    objects = []
+    for source in COMPILED:
+        objects.append(result := tmp_path / f"{source.stem}.o")
         subprocess.run(
             [COMPILER, *common, *checks, "-c", source, "-o", result], check=True, timeout=280
         )
     program = tmp_path / "sanitize"
-    objects = [tmp_path / "kernels.o", tmp_path / "sanitize.o"]
     subprocess.run([COMPILER, *checks, *objects, "-o", program], check=True, timeout=60)
     done = subprocess.run([program], check=False, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -43,9 +43,8 @@ def test_the_kernels_under_sanitizers(isa, tmp_path):
 @pytest.mark.skipif(not (FOR_AARCH64 and EMULATOR), reason="no compiler or emulator of aarch64")
 def test_the_kernels_of_aarch64(tmp_path):
     program = tmp_path / "sanitize"
-    sources = [SOURCES / "kernels.cpp", HERE / "sanitize.cpp"]
     own = [*kernel_flags(FOR_AARCH64)["baseline"], "-O1", "-w", f"-I{SOURCES}", "-static"]
-    subprocess.run([FOR_AARCH64, *own, *sources, "-o", program], check=True, timeout=280)
+    subprocess.run([FOR_AARCH64, *own, *COMPILED, "-o", program], check=True, timeout=280)
     done = subprocess.run(
         [EMULATOR, program], check=False, capture_output=True, text=True, timeout=280
     )

@@ -38,7 +38,9 @@ def test_the_kernels_compile_without_a_warning(isa, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
-@pytest.mark.parametrize("source", ["library.cpp", "instruction_set.cpp", "bindings.cpp"])
+@pytest.mark.parametrize(
+    "source", ["library.cpp", "task.cpp", "instruction_set.cpp", "bindings.cpp"]
+)
 def test_the_rest_compiles_without_a_warning(source, tmp_path):
     command = [COMPILER, *other_flags(COMPILER, source), "-c", SOURCES / source]
     compile_without_a_warning(command, tmp_path)

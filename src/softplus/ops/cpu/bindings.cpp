@@ -15,21 +15,23 @@
 namespace softplus {
 namespace {
 
-Table table = nullptr;
+const Table* table = nullptr;
 
 }  // namespace
 
 const Kernels& chosen() {
   TORCH_INTERNAL_ASSERT(table != nullptr);
-  return table();
+  return table->chosen();
 }
+
+void run_on_threads(Task task, int64_t threads) { table->run_on_threads(std::move(task), threads); }
 
 }  // namespace softplus
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   const auto library = pybind11::module_::import("softplus.ops.cpu._kernels");
   // An error where the library's table has other kernels: it was built from other sources.
-  softplus::table = reinterpret_cast<softplus::Table>(
+  softplus::table = static_cast<const softplus::Table*>(
       PyCapsule_GetPointer(library.attr("table").ptr(), softplus::TABLE));
   if (!softplus::table) throw pybind11::error_already_set();
   softplus::real = softplus::found("numbers", "Real");

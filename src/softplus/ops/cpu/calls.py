@@ -14,7 +14,7 @@ _library: Any = None if cpu.absent else cpu._kernels  # noqa: SLF001 -- it is th
 _run = _library and _library.run
 _NUMBER = {name: number for number, name in enumerate(_library.KERNELS)} if _library else {}
 _DTYPE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
-_TO_INPUT, _SHIFTED, _AROUND_CACHE = 1, 2, 4
+_TO_INPUT, _SHIFTED, _AROUND_CACHE, _SUMMED = 1, 2, 4, 8
 
 # Up to this many elements the library keeps the GIL. Beyond, another thread may give the object
 # that holds an input another tensor (torch.utils.swap_tensors): the memory is kept until then.
@@ -23,6 +23,10 @@ _SMALL = 4096
 # Gradients of this many bytes do not fit into the cache together with their inputs: LARGE in
 # operators/cpu.cpp.
 _LARGE = 32 << 20
+
+# The gradients towards a beta of so many elements or more are summed as they come: LEAST_SUMMED
+# there.
+_LEAST_SUMMED = 16
 
 
 def plain_forward(input: Tensor, beta: float, threshold: float) -> Tensor:
@@ -53,6 +57,31 @@ def plain_backward(grad: Tensor, saved: Tensor, *options: Any) -> Tensor:
     output = torch.empty_like(saved)
     _backward(output, grad, saved, *options)
     return output
+
+
+def backward_summed(
+    grad: Tensor, input: Tensor, beta: Tensor, threshold: float, shifted: bool
+) -> tuple[Tensor, Tensor] | None:
+    """Return the gradients towards input and beta, those towards beta summed, in float64.
+
+    `backward_each` would write one for each element, which is read again. None where memory lies
+    otherwise than that takes.
+    """
+    alike = grad.shape == input.shape and grad.dtype == input.dtype
+    if not alike or input.numel() < _LEAST_SUMMED * beta.numel():
+        return None
+    betas = beta.detach().double()  # no object that other code holds
+    to_input, to_beta = torch.empty_like(input), torch.empty_like(betas)
+    try:
+        found = pattern(to_input, betas.expand_as(input))
+    except RuntimeError:  # the input is expanded too
+        return None
+    if found is None or found[1] != beta.numel():
+        return None
+    flags, options = _SUMMED | (_SHIFTED if shifted else 0), (*found, betas)
+    outputs, inputs = (to_input, to_beta), (grad, input)
+    _call("backward_each", outputs, inputs, 1.0, threshold, flags=flags, betas=options)
+    return outputs
 
 
 def _forward(output: Tensor, input: Tensor, beta: float, threshold: float) -> None:
@@ -134,7 +163,7 @@ def pattern(like: Tensor, beta: Tensor) -> tuple[int, int] | None:
             count *= size
         else:
             return None
-    return max(inner, 1), max(count, 1)
+    return (max(inner, 1), count) if count > 1 else (1, 1)
 
 
 def _call(

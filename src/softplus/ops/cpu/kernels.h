@@ -16,6 +16,9 @@ struct Parameters {
   bool shifted = false;       // of the kernels with a beta for each element: minus ln2/beta
 };
 
+// A kernel has at most this many tensors, outputs and inputs together.
+constexpr int MOST_TENSORS = 8;
+
 // Every pointer is to n contiguous elements of the dtype; an output may be an input's own memory,
 // where it has the same dtype.
 using Kernel = void (*)(

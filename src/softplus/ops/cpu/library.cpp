@@ -4,15 +4,15 @@
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <new>
 #include <stdexcept>
 
 #include "instruction_set.h"
 #include "table.h"
+#include "task.h"
 
 namespace softplus {
 namespace {
@@ -33,104 +33,10 @@ constexpr Named KERNELS[] = {
 
 constexpr int64_t SIZES[] = {4, 8, 2, 2};  // bytes of an element, in the order of Dtype
 
-constexpr int64_t MOST_TENSORS = 8;
-
-// The elements for which betas are written out at a time.
-constexpr int64_t BLOCK = 512;
-
-// Element i reads betas[i / inner % count].
-struct Betas {
-  const double* betas;
-  int64_t inner, count;
-
-  bool written_out(int64_t n) const { return inner == 1 && count >= n; }
-
-  // Writes those of n elements from the one at `start` on. Runs of one beta are filled, and betas
-  // that change with each element copied: 40 nanoseconds a block, not 700.
-  void write(double* to, int64_t start, int64_t n) const {
-    int64_t index = start / inner % count, done = start % inner;
-    for (int64_t i = 0; i < n;) {
-      const int64_t run = std::min(n - i, inner == 1 ? count - index : inner - done);
-      if (inner == 1) {
-        std::copy_n(betas + index, run, to + i);
-        index = 0;
-      } else {
-        std::fill_n(to + i, run, betas[index]);
-        index = index + 1 == count ? 0 : index + 1;
-      }
-      done = 0;
-      i += run;
-    }
-  }
-};
-
-// One call of a kernel, any part of which can be run by itself.
-struct Task {
-  Kernel kernel;
-  Dtype dtype;
-  Parameters parameters;
-  int64_t n, outputs, tensors;
-  char* data[MOST_TENSORS];  // of the outputs, then of the inputs
-  int64_t sizes[MOST_TENSORS];
-  Betas betas;  // of a kernel that has one for each element; of the others .betas is null
-
-  void run(int64_t start, int64_t end) const {
-    if (!betas.betas || betas.written_out(n)) return call(start, end, nullptr);
-    double block[BLOCK];
-    for (int64_t from = start; from < end; from += BLOCK) {
-      const int64_t to = std::min(from + BLOCK, end);
-      if (from == start || betas.count > 1) betas.write(block, from, std::min(BLOCK, end - from));
-      call(from, to, block);
-    }
-  }
-
-  void call(int64_t start, int64_t end, double* block) const {
-    char* at[MOST_TENSORS];
-    for (int64_t t = 0; t < tensors; t++) at[t] = data[t] + start * sizes[t];
-    if (block) at[tensors - 1] = reinterpret_cast<char*>(block);
-    kernel(dtype, at + outputs, at, end - start, parameters);
-  }
-};
-
-}  // namespace
-}  // namespace softplus
-
-// PyTorch's own threads: weak, these are the functions of the OpenMP library that PyTorch has
-// loaded with global symbols. Where that is not of GCC's kind they are null, and the caller's
-// thread does all.
-extern "C" {
-__attribute__((weak)) void GOMP_parallel(
-    void (*function)(void*), void* argument, unsigned threads, unsigned flags);
-__attribute__((weak)) int omp_get_thread_num();
-__attribute__((weak)) int omp_get_num_threads();
-}
-
-namespace softplus {
-namespace {
-
-bool has_threads() { return GOMP_parallel && omp_get_thread_num && omp_get_num_threads; }
-
-// Fewer elements than this for a thread are not worth its start: PyTorch's own figure.
-constexpr int64_t GRAIN = 32768;
-
-void run_share(void* pointer) {
-  const Task& task = *static_cast<const Task*>(pointer);
-  const int64_t threads = omp_get_num_threads(), blocks = (task.n + BLOCK - 1) / BLOCK;
-  const int64_t share = (blocks + threads - 1) / threads * BLOCK;
-  const int64_t start = share * omp_get_thread_num();
-  if (start < task.n) task.run(start, std::min(start + share, task.n));
-}
-
-void run_on_threads(Task& task, int64_t threads) {
-  threads = std::min(threads, (task.n + GRAIN - 1) / GRAIN);
-  if (threads > 1 && has_threads()) GOMP_parallel(run_share, &task, unsigned(threads), 0);
-  else task.run(0, task.n);
-}
-
 // Up to this many elements a call takes no longer than other steps of Python do, and keeps the GIL.
 constexpr int64_t SMALL = 4096;
 
-enum Flags { TO_INPUT = 1, SHIFTED = 2, AROUND_CACHE = 4 };
+enum Flags { TO_INPUT = 1, SHIFTED = 2, AROUND_CACHE = 4, SUMMED = 8 };
 
 // The arguments of run() up to the addresses.
 enum { KERNEL, DTYPE, N, BETA, THRESHOLD, SHIFT, FLAGS, INNER, COUNT, THREADS, ADDRESSES };
@@ -141,9 +47,10 @@ const char RUN[] =
     "bfloat16, float16) in contiguous memory, on up to so many of PyTorch's threads. Addresses\n"
     "are those of the outputs, then of the inputs; the caller keeps the memory until the return,\n"
     "for more than 4,096 elements are computed without the GIL. A shift of None is ln2/beta.\n"
-    "Flags are 1: of a double backward towards the input, 2: shifted, 4: around the cache. Of a\n"
-    "kernel with a beta for each element the last address is that of `count` float64 betas, and\n"
-    "element i reads the one at i // inner % count; elsewhere inner and count are not read.";
+    "Flags are 1: of a double backward towards the input, 2: shifted, 4: around the cache, 8: the\n"
+    "last output has `count` float64, the sums over the elements of each beta. Of a kernel with a\n"
+    "beta for each element the last address is that of `count` float64 betas, and element i reads\n"
+    "the one at i // inner % count; elsewhere inner and count are not read.";
 
 PyObject* run(PyObject*, PyObject* const* arguments, Py_ssize_t given) {
   if (given < ADDRESSES) return PyErr_Format(PyExc_TypeError, "run: got %zd arguments", given);
@@ -184,9 +91,18 @@ PyObject* run(PyObject*, PyObject* const* arguments, Py_ssize_t given) {
   if (PyErr_Occurred()) return nullptr;
   if (task.betas.betas && (task.betas.inner < 1 || task.betas.count < 1))
     return PyErr_Format(PyExc_ValueError, "run: inner and count must be positive");
+  task.summed = flags & SUMMED;
+  if (task.summed && !(task.betas.betas && named.outputs[task.outputs - 1] == 'b'))
+    return PyErr_Format(PyExc_ValueError, "run: %s gives nothing to sum for a beta", named.name);
   PyThreadState* const released = task.n > SMALL ? PyEval_SaveThread() : nullptr;
-  run_on_threads(task, threads);
+  bool enough_memory = true;
+  try {
+    run_on_threads(task, threads);
+  } catch (const std::bad_alloc&) {
+    enough_memory = false;
+  }
   if (released) PyEval_RestoreThread(released);
+  if (!enough_memory) return PyErr_NoMemory();
   Py_RETURN_NONE;
 }
 
@@ -243,7 +159,7 @@ PyMODINIT_FUNC PyInit__kernels() {
   for (Py_ssize_t i = 0; i < std::ssize(KERNELS); i++)
     PyTuple_SetItem(names, i, PyUnicode_FromString(KERNELS[i].name));
   PyModule_AddObject(module, "KERNELS", names);
-  void* const table = reinterpret_cast<void*>(static_cast<Table>(chosen));
-  PyModule_AddObject(module, "table", PyCapsule_New(table, TABLE, nullptr));
+  static Table table = {chosen, run_on_threads};
+  PyModule_AddObject(module, "table", PyCapsule_New(&table, TABLE, nullptr));
   return module;
 }

@@ -1,15 +1,18 @@
-// How the entry finds the kernels of the library, which is another file: by a capsule in Python.
+// How the entry finds the library, which is another file: by a capsule in Python.
 #pragma once
 
 #include "kernels.h"
+#include "task.h"
 
 namespace softplus {
 
-// The kernels in use.
-using Table = const Kernels& (*)();
+struct Table {
+  const Kernels& (*chosen)();  // the kernels in use
+  void (*run_on_threads)(Task task, int64_t threads);
+};
 
 // The name of the capsule that holds it. Where the kernels are others, so is the name.
-constexpr char TABLE[] = "softplus kernels"
+constexpr char TABLE[] = "softplus kernels and tasks"
 #define KERNEL(name, outputs, inputs) " " #name ":" #outputs ":" #inputs
 #include "kernels.def"
 #undef KERNEL

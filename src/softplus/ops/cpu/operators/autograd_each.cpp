@@ -41,10 +41,14 @@ const Rule BACKWARD_EACH = {
 const Rule FORWARD_BROADCAST = {
     "SoftplusBackward",
     [](const variable_list& gradients, const std::vector<Tensor>& saved, const Options& options) {
-      const Tensor &input = saved[0], &beta = saved[1];
+      const Tensor &grad = gradients[0], &input = saved[0], &beta = saved[1];
+      if (!at::GradMode::is_enabled() && plain_call() && plain(grad) && plain(input) && plain(beta))
+        if (const auto summed =
+                backward_summed(grad, input, beta, options.threshold, options.shifted))
+          return variable_list{std::get<0>(*summed), std::get<1>(*summed).to(beta.scalar_type())};
       const auto [x, b] = for_each(input, beta);
       const auto [to_input, to_beta] =
-          backward_each(gradients[0], x, b, options.threshold, options.shifted);
+          backward_each(grad, x, b, options.threshold, options.shifted);
       return variable_list{
           at::sum_to(to_input, input.sym_sizes()),
           at::sum_to(to_beta, beta.sym_sizes()).to(beta.scalar_type())};

@@ -7,10 +7,14 @@
 #include <ATen/TensorIterator.h>
 #include <torch/library.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
+#include <vector>
 
 #include "../instruction_set.h"
 #include "../kernels.h"
+#include "../task.h"
 #include "strided.h"
 
 namespace softplus {
@@ -164,6 +168,9 @@ void check_each(const Tensor& input, const Tensor& beta) {
       " on ", beta.device());
 }
 
+// The gradients towards a beta of so many elements or more are summed as they come.
+constexpr int64_t LEAST_SUMMED = 16;
+
 // In bytes, from element to element of what is contiguous or has one element for all; -1 else.
 int64_t step_of(const Tensor& tensor) {
   if (tensor.is_contiguous()) return tensor.element_size();
@@ -206,6 +213,27 @@ void run_each(
   run_over(iterator, kernel, dtype, parameters);
 }
 
+// (inner, count), as `pattern` in calls.py finds them: element i of a dense tensor in memory has
+// the (i / inner % count)th beta. None where the betas lie otherwise.
+std::optional<std::array<int64_t, 2>> pattern(const Tensor& dense, const Tensor& beta) {
+  std::vector<int64_t> dimensions;
+  for (int64_t d = 0; d < dense.dim(); d++)
+    if (dense.size(d) != 1) dimensions.push_back(d);
+  std::sort(dimensions.begin(), dimensions.end(), [&](int64_t a, int64_t b) {
+    return dense.stride(a) < dense.stride(b);
+  });
+  int64_t inner = 1, count = 1;
+  bool repeats = false;
+  for (const int64_t d : dimensions) {
+    const int64_t size = dense.size(d), step = beta.stride(d);
+    if (step == 0 && count == 1) inner *= size;
+    else if (step == 0) repeats = true;
+    else if (step == count && !repeats) count *= size;
+    else return std::nullopt;
+  }
+  return {{count == 1 ? 1 : inner, count}};
+}
+
 Tensor forward_each_cpu(const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
   check_each(input, beta);
   const Tensor output = at::empty_like(input);
@@ -237,6 +265,36 @@ std::tuple<Tensor, Tensor, Tensor> double_backward_each_cpu(
 }
 
 }  // namespace
+
+std::optional<std::tuple<Tensor, Tensor>> backward_summed(
+    const Tensor& grad, const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
+  const auto [x, b] = for_each(input, beta);
+  const bool alike = x.is_same(input) && grad.sizes() == input.sizes() &&
+                     grad.scalar_type() == input.scalar_type();
+  if (!alike || input.numel() < LEAST_SUMMED * beta.numel()) return std::nullopt;
+  const Tensor to_input = at::empty_like(input), to_beta = at::empty_like(beta, at::kDouble);
+  const auto found = pattern(to_input, b);
+  if (!found || (*found)[1] != beta.numel()) return std::nullopt;
+  const auto laid_out = [&](const Tensor& tensor) {
+    return tensor.strides() == to_input.strides() ? tensor : at::empty_like(to_input).copy_(tensor);
+  };
+  Task task = {
+      .kernel = chosen().backward_each,
+      .dtype = dtype_of(input),
+      .n = input.numel(),
+      .outputs = 2,
+      .betas = {b.const_data_ptr<double>(), (*found)[0], (*found)[1]},
+      .summed = true};
+  task.parameters.threshold = threshold;
+  task.parameters.shifted = shifted;
+  const Tensor in[] = {laid_out(grad), laid_out(input)};
+  for (const Tensor& tensor : {to_input, to_beta, in[0], in[1], b}) {
+    task.data[task.tensors] = static_cast<char*>(const_cast<void*>(tensor.const_data_ptr()));
+    task.sizes[task.tensors++] = tensor.element_size();
+  }
+  run_on_threads(task, at::get_num_threads());
+  return {{to_input, to_beta}};
+}
 
 Tensor forward_into(const Tensor& output, const Tensor& input, double beta, double threshold) {
   return run(chosen().forward, parameters_of(beta, threshold), {output}, {input});

@@ -91,6 +91,13 @@ at::Tensor backward_into(
 void forward_each_into(
     const at::Tensor& output, const at::Tensor& input, const at::Tensor& beta, double threshold);
 
+// The gradients towards an input and a beta that broadcasts to it, those towards beta summed as
+// they come, in float64: `backward_each` writes one for each element, which is read again. None
+// where memory lies otherwise than that takes.
+std::optional<std::tuple<at::Tensor, at::Tensor>> backward_summed(
+    const at::Tensor& grad, const at::Tensor& input, const at::Tensor& beta, double threshold,
+    bool shifted);
+
 // ln(sigmoid(x)) and e^(-|x|), both contiguous.
 std::tuple<at::Tensor, at::Tensor> log_sigmoid_and_buffer(const at::Tensor& self);
 

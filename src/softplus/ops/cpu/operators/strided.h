@@ -6,10 +6,9 @@
 #include <cstdint>
 #include <cstring>
 
-namespace softplus {
+#include "../kernels.h"
 
-// A kernel has at most this many tensors, outputs and inputs together.
-constexpr int MOST_TENSORS = 8;
+namespace softplus {
 
 // Elements gathered at a time: blocks of as many doubles, of all the tensors that a kernel has, fit
 // into the first-level cache.
