@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke test, too short to conclude")
     parser.add_argument("--picture", type=Path, default=Path("deep_plain_network.png"))
     arguments = parser.parse_args()
-    seeds, steps = (2, 20) if arguments.quick else (6, 300)
+    seeds, steps = (2, 30) if arguments.quick else (6, 300)
     torch.set_num_threads(1)  # layers this small gain nothing from a second
 
     print(f"{DEPTH} layers, {steps} steps, {seeds} splits of the digits for each start")
