@@ -8,14 +8,15 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-from softplus.lab import machine
-from softplus.ops import cpu
-
 PERFORMANCE = Path(__file__).parent.parent / "docs" / "performance.md"
 
 
 def setting(*libraries: str) -> dict[str, str]:
     """Return when, on what and with which versions of libraries is measured."""
+    # Not above: roads.py hides a part of the package before it is imported.
+    from softplus.lab import machine  # noqa: PLC0415
+    from softplus.ops import cpu  # noqa: PLC0415
+
     versions = [f"Python {platform.python_version()}"]
     for library in libraries:
         try:
