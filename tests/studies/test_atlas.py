@@ -49,7 +49,7 @@ def test_a_small_atlas_runs_and_goes_on_where_it_stopped(modules, tmp_path, monk
         assert tuple(study["arms"]) == modules.atlas.ARMS
         scores = [arm["test"] for arm in study["arms"].values()]
         assert all(len(of) == 3 and all(map(math.isfinite, of)) for of in scores)
-        assert study["cpu_seconds"] > 0
+        assert study["cpu_seconds"] >= 0  # a tenth of a second, rounded, may be none
     assert "6 of 6" in capsys.readouterr().out
 
     def train(*_):
