@@ -1,24 +1,15 @@
 """The site that `make docs` builds, in headless Chromium: from the disk, wide, narrow and dark."""
 
-import os
-import shutil
 import subprocess
 import sys
 
 import pytest
 
+import chromium
 from documentation import DOCS, ROOT
 
-REASON = "what `make test-slow` installs is missing"
-playwright = pytest.importorskip("playwright.sync_api", reason=REASON)
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=REASON)
-pytest.importorskip("mkdocs", reason=REASON)
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path, and none in $CHROMIUM"),
-]
+pytest.importorskip("mkdocs", reason=chromium.REASON)
+pytestmark = chromium.marks
 PAGES = sorted(str(page.relative_to(DOCS).with_suffix("")) for page in DOCS.rglob("*.md"))
 
 
@@ -34,11 +25,8 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser():
     """Return a headless Chromium."""
-    with playwright.sync_playwright() as running:
-        # As root, as in a container, its sandbox does not start.
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium.started() as started:
+        yield started
 
 
 @pytest.fixture
@@ -92,6 +80,6 @@ def test_nothing_of_ours_keeps_a_reader_out(browser, site, name, scheme):
     """By axe; what is left are names that the theme gives its landmarks and its search."""
     page = browser.new_page(color_scheme=scheme)
     page.goto((site / f"{name}.html").as_uri())
-    found = axe.Axe().run(page).response["violations"]
+    found = chromium.axe.Axe().run(page).response["violations"]
     page.close()
     assert {rule["id"] for rule in found} <= {"aria-dialog-name", "landmark-unique"}

@@ -1,23 +1,14 @@
 """The page of `softplus.lab.report` in headless Chromium, as a reader uses it."""
 
-import os
-import shutil
 from dataclasses import replace
 
 import pytest
 
+import chromium
 import synthetic_studies as studies
 from softplus.lab import report
 
-REASON = "what `make test-slow` installs is missing"
-playwright = pytest.importorskip("playwright.sync_api", reason=REASON)
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=REASON)
-
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path, and none in $CHROMIUM"),
-]
+pytestmark = chromium.marks
 
 HOSTILE = "<img src=http://x.invalid onerror=document.title='broken'> \"'</script>"
 MANY = "relu,softplus,softplus:beta=5,gelu,silu,elu,mish,softplus:beta=2,softplus:beta=5:init=he"
@@ -42,11 +33,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 @pytest.fixture(scope="module")
 def browser():
     """Return a headless Chromium."""
-    with playwright.sync_playwright() as running:
-        # As root, as in a container, its sandbox does not start.
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium.started() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +137,7 @@ def test_texts_are_sorted_as_texts(opened):
 def test_axe_finds_nothing_serious(kind, scheme, width, opened):
     page = opened(kind, width, scheme)
     page.evaluate("document.querySelectorAll('details').forEach((folded) => (folded.open = true))")
-    found = axe.Axe().run(page).response["violations"]
+    found = chromium.axe.Axe().run(page).response["violations"]
     serious = [
         (rule["id"], [node["target"] for node in rule["nodes"]][:3])
         for rule in found
@@ -161,7 +149,7 @@ def test_axe_finds_nothing_serious(kind, scheme, width, opened):
 def test_axe_would_find_what_is_wrong(opened):
     page = opened("usual")
     page.evaluate("document.querySelector('label').remove()")
-    assert {rule["id"] for rule in axe.Axe().run(page).response["violations"]} & {"label"}
+    assert {rule["id"] for rule in chromium.axe.Axe().run(page).response["violations"]} & {"label"}
 
 
 @every_kind
