@@ -11,13 +11,16 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from statistics import median
 
+import torch
 from pages import PERFORMANCE as PAGE
 from pages import filled, markdown, setting
 
-from softplus.lab import bench
+from softplus import softplus
+from softplus.lab import bench, timing
 from softplus.ops import cpu
 
 
@@ -44,6 +47,8 @@ BOUNDS = {
     (bench.FORWARD, "bfloat16", 65_536): Bound(1.5, 4.0),
     (bench.FORWARD, "float16", 65_536): Bound(1.8, 4.0),
 }
+# Of float32 forward at 65,536, over beta = 1: for another beta, where beta·x is the same.
+BETA, OVER_BETA_1 = 100.0, 1.25
 # How many times as long an instruction set may take.
 ALLOWANCE = {"avx512": 1.0, "avx2": 1.5}
 # As the page calls what `softplus bench` calls otherwise.
@@ -61,7 +66,16 @@ def bound(key: Key, instruction_set: str) -> Bound:
     )
 
 
-def run(quick: bool) -> dict[Key, Figures]:
+def over_beta_1(quick: bool) -> float:
+    """Return how many times as long the forward pass takes with another beta."""
+    x = torch.randn(65_536, generator=torch.Generator().manual_seed(0))
+    calls = {"1": partial(softplus, x), "another": partial(softplus, x / BETA, beta=BETA)}
+    with timing.threads(1):
+        times = timing.interleaved(calls, 9 if quick else 45, 4e-3, torch.no_grad)
+    return median(times.ratios("another", "1"))
+
+
+def run(quick: bool) -> tuple[dict[Key, Figures], float]:
     """Time once what has a bound."""
     found = {}
     for dtype in bench.DTYPES:
@@ -73,7 +87,7 @@ def run(quick: bool) -> dict[Key, Figures]:
             relu, theirs, ours = (case.eager[n] for n in (bench.RELU, bench.TORCH, bench.OURS))
             key = case.direction, dtype, case.size
             found[key] = theirs / relu, ours / relu, theirs / ours
-    return found
+    return found, over_beta_1(quick)
 
 
 def cell(figures: Sequence[float], sign: str = "≤", limit: float | None = None) -> str:
@@ -84,7 +98,7 @@ def cell(figures: Sequence[float], sign: str = "≤", limit: float | None = None
     return (f"{middle:.2f}" if met else f"**{middle:.2f}**") + spread
 
 
-def table(runs: list[dict[Key, Figures]], instruction_set: str) -> str:
+def table(runs: Sequence[dict[Key, Figures]], instruction_set: str) -> str:
     """Return the figures of all runs beside their bounds."""
     rows = []
     for key in BOUNDS:
@@ -114,10 +128,15 @@ def main() -> None:
         live = instruction_set or "an installation without kernels"
         parser.exit(1, f"no bound is set for {live}\n")
     with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
-        runs = list(pool.map(run, [options.quick] * options.runs))
+        runs, others = zip(*pool.map(run, [options.quick] * options.runs), strict=True)
     where = "; ".join(setting("torch").values())
     how = "one run" if len(runs) == 1 else f"the median of {len(runs)} runs"
-    part = f"{where}; one thread, {how}.\n\n{table(runs, instruction_set)}"
+    limit = OVER_BETA_1 * ALLOWANCE[instruction_set]
+    another = f"beta = {BETA:g} over beta = 1, float32 forward, 65,536, where beta·x is the same"
+    part = (
+        f"{where}; one thread, {how}.\n\n{table(runs, instruction_set)}\n\n"
+        f"{another}: {cell(others, limit=limit)}, bound {limit:.3g}."
+    )
     print(part)
     if options.write:
         text = filled(PAGE.read_text("utf-8"), "bounds", {instruction_set: part})

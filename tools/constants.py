@@ -80,8 +80,8 @@ alignas(128) constexpr double DOUBLE_SEGMENTS[8][16] = {{{double_segments}
 // r and 1 for x < 0, to which 1 and the centre are added for x > 0.
 {segments}
 // The forward of the half types: what Softplus lies above max(0, x), on segments of |x| of 1/2.75, as
-// polynomials of degree 3 in r = |x| - centre, so that all 65,536 results of either type round
-// correctly. Rows: the centre; the coefficients from the highest on.
+// polynomials of degree 3 in |x|, so that all 65,536 results of either type round correctly. Rows:
+// the coefficients from the highest on.
 {half_table}
 constexpr float HALF_SEGMENTS_IN_A_UNIT = {half_in_a_unit}f;
 

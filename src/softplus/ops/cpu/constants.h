@@ -146,27 +146,25 @@ alignas(64) constexpr float SEGMENTS[7][15] = {
      0x1.416006p-9f, 0x1.88400cp-10f, 0x1.d1000cp-11f}};
 
 // The forward of the half types: what Softplus lies above max(0, x), on segments of |x| of 1/2.75, as
-// polynomials of degree 3 in r = |x| - centre, so that all 65,536 results of either type round
-// correctly. Rows: the centre; the coefficients from the highest on.
-alignas(64) constexpr float HALF_SEGMENTS[5][16] = {
-    {0x1.8p-4f, 0x1.78p-2f, 0x1.74p-1f, 0x1.18p+0f, 0x1.74p+0f, 0x1.d2p+0f, 0x1.17p+1f,
-     0x1.46p+1f, 0x1.74p+1f, 0x1.a3p+1f, 0x1.d1p+1f, 0x1p+2f, 0x1.178p+2f, 0x1.2e8p+2f,
-     0x1.46p+2f, 0x1.5dp+2f},
-    {-0x1.9176f6p-11f, -0x1.b92098p-8f, -0x1.9e2fd4p-7f, -0x1.fd271p-7f, -0x1.0d693cp-6f,
-     -0x1.d3f4f2p-7f, -0x1.c968aep-7f, -0x1.3b4b0ep-7f, -0x1.f03694p-8f, -0x1.17f7eep-8f,
-     -0x1.095798p-8f, -0x1.9c41e8p-9f, -0x1.012df6p-9f, -0x1.ba66e8p-10f, -0x1.fdd40cp-11f,
-     -0x1.82b22ap-11f},
-    {0x1.ff2d98p-4f, 0x1.eed54p-4f, 0x1.c1d712p-4f, 0x1.809de6p-4f, 0x1.3aa1a2p-4f,
-     0x1.ebad52p-5f, 0x1.76e31ap-5f, 0x1.14060ap-5f, 0x1.9464d8p-6f, 0x1.2301f8p-6f,
-     0x1.9b428ap-7f, 0x1.218b62p-7f, 0x1.96f50ep-8f, 0x1.1c7df2p-8f, 0x1.8cf1e4p-9f,
-     0x1.16bd98p-9f},
-    {-0x1.e8049p-2f, -0x1.a30c36p-2f, -0x1.4dc4eap-2f, -0x1.00f162p-2f, -0x1.842182p-3f,
-     -0x1.1d7de8p-3f, -0x1.a002fap-4f, -0x1.298206p-4f, -0x1.a8b5b8p-5f, -0x1.2b216ap-5f,
-     -0x1.a6073cp-6f, -0x1.269492p-6f, -0x1.9a9108p-7f, -0x1.1f72fep-7f, -0x1.8fa7cep-8f,
-     -0x1.176faep-8f},
-    {0x1.4b741ep-1f, 0x1.0d78eap-1f, 0x1.93eabep-2f, 0x1.27d564p-2f, 0x1.ae5898p-3f,
-     0x1.3372c8p-3f, 0x1.b6cb8ap-4f, 0x1.34e0e8p-4f, 0x1.b41ec2p-5f, 0x1.308af2p-5f,
-     0x1.ab976p-6f, 0x1.295eb2p-6f, 0x1.9d1b4p-7f, 0x1.20f122p-7f, 0x1.90d8p-8f, 0x1.1816f2p-8f}};
+// polynomials of degree 3 in |x|, so that all 65,536 results of either type round correctly. Rows:
+// the coefficients from the highest on.
+alignas(64) constexpr float HALF_SEGMENTS[4][16] = {
+    {-0x1.76f2ep-11f, -0x1.b9481ap-8f, -0x1.9f38c6p-7f, -0x1.fd3678p-7f, -0x1.0cee02p-6f,
+     -0x1.d3ebdep-7f, -0x1.ca28a4p-7f, -0x1.3b4736p-7f, -0x1.f03f28p-8f, -0x1.6306f6p-8f,
+     -0x1.095e14p-8f, -0x1.97ee64p-9f, -0x1.012002p-9f, -0x1.9a81ep-10f, -0x1.fdd7p-11f,
+     -0x1.840fc6p-11f},
+    {0x1.000032p-3f, 0x1.069beep-3f, 0x1.197e9ap-3f, 0x1.28bcc2p-3f, 0x1.2fe05p-3f,
+     0x1.1aa034p-3f, 0x1.18f814p-3f, 0x1.b720ap-4f, 0x1.7383a2p-4f, 0x1.225e72p-4f,
+     0x1.d05396p-5f, 0x1.7a5e92p-5f, 0x1.056a5ap-5f, 0x1.b32138p-6f, 0x1.251638p-6f,
+     0x1.d271bep-7f},
+    {-0x1.ffffbcp-2f, -0x1.0057bep-1f, -0x1.02df1ep-1f, -0x1.0631ecp-1f, -0x1.08948ep-1f,
+     -0x1.ffdb34p-2f, -0x1.002dfp-1f, -0x1.b9da3ep-2f, -0x1.8c78acp-2f, -0x1.4e4c82p-2f,
+     -0x1.1beaa2p-2f, -0x1.e79d1p-3f, -0x1.6e9cap-3f, -0x1.3d3176p-3f, -0x1.cd6464p-4f,
+     -0x1.7ee668p-4f},
+    {0x1.62e42ep-1f, 0x1.62eaccp-1f, 0x1.63622cp-1f, 0x1.645b72p-1f, 0x1.656d6cp-1f,
+     0x1.60b52ap-1f, 0x1.61a6bp-1f, 0x1.469c68p-1f, 0x1.324eb8p-1f, 0x1.128c88p-1f,
+     0x1.eaf28ap-2f, 0x1.b90a1ap-2f, 0x1.65886p-2f, 0x1.4068bp-2f, 0x1.f44864p-3f,
+     0x1.afa8a8p-3f}};
 constexpr float HALF_SEGMENTS_IN_A_UNIT = 2.75f;
 
 }  // namespace

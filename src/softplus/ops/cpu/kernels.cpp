@@ -117,19 +117,26 @@ INLINE typename S::V value(typename S::V x, const BetaOf<S, UNIT>& beta) {
 // Each kernel below is a struct: `run` for one dtype S, and for BETA, which is beta where that is 1
 // or -1 and no threshold is in effect (it saves from a quarter to half of the operations), and 0
 // otherwise, as in all kernels that are not ByBeta.
-struct ByBeta {};
+struct ByBeta {
+  static constexpr bool APART_WHERE_POSITIVE = false;
+};
+// BETA where another beta is positive and no threshold is in effect: of the kernels that ask for it
+constexpr int POSITIVE = 2;
 // Of these the number is whether the shifted form is meant.
 struct ByShift {};
 
 struct Forward : ByBeta {
+  // 6 of 23 operations serve the sign and the threshold.
+  static constexpr bool APART_WHERE_POSITIVE = true;
   template <class S, int BETA>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
     using V = typename S::V;
-    constexpr bool NEGATED = BETA < 0;
-    const BetaOf<S, BETA != 0> beta(BETA ? 1 : p.beta);
-    constexpr bool MAY_BE_NAN = BETA != 1 || S::DIGITS == Digits::full || BY_DOUBLE<S>;
+    constexpr bool NEGATED = BETA < 0, UNIT = BETA == 1 || NEGATED;
+    BetaOf<S, UNIT> beta(UNIT ? 1 : p.beta);
+    if constexpr (BETA > 0) beta.sign = 0;
+    constexpr bool MAY_BE_NAN = BETA <= 0 || S::DIGITS == Digits::full || BY_DOUBLE<S>;
     map<MAY_BE_NAN>(Types<S>(), Types<S>(), in, out, n, p, [&](const V* x, V* y) INLINE_LAMBDA {
-      y[0] = negated_if<NEGATED>(value<S, BETA != 0>(negated_if<NEGATED>(x[0]), beta));
+      y[0] = negated_if<NEGATED>(value<S, UNIT>(negated_if<NEGATED>(x[0]), beta));
       if constexpr (!BETA) y[0] = select(above(x[0], p), x[0], y[0]);
     });
   }
@@ -310,9 +317,12 @@ void kernel_of(Dtype dtype, In in, Out out, int64_t n, const Parameters& p) {
   each_dtype(dtype, [&](auto s) {
     using S = decltype(s);
     if constexpr (std::is_base_of_v<ByBeta, K>) {
-      if (std::fabs(p.beta) == 1 && !(p.threshold < 20))
-        return p.beta > 0 ? K::template run<S, 1>(in, out, n, p)
-                          : K::template run<S, -1>(in, out, n, p);
+      const bool exact = !(p.threshold < 20);
+      if (exact && p.beta == 1) return K::template run<S, 1>(in, out, n, p);
+      if (exact && p.beta == -1) return K::template run<S, -1>(in, out, n, p);
+      if constexpr (K::APART_WHERE_POSITIVE) {
+        if (exact && p.beta > 0) return K::template run<S, POSITIVE>(in, out, n, p);
+      }
     }
     if constexpr (std::is_base_of_v<ByShift, K>) {
       if (p.shifted) return K::template run<S, 1>(in, out, n, p);
