@@ -130,6 +130,54 @@ struct Float16InDouble {
   }
 };
 
+// For the kernels that take one in float: bfloat16 with its elements in order.
+struct BFloat16InOrder : BFloat16 {
+  typedef uint16_t Half __attribute__((vector_size(REGISTER / 2), aligned(1), may_alias));
+  static INLINE F load(const uint16_t* p) {
+    I x;
+    EACH x.part[k] = __builtin_convertvector(((const Half*)p)[k], Ints) << 16;
+    return of_bits<F>(x);
+  }
+  static INLINE void store(uint16_t* p, F x, bool /*around_cache*/) {
+    I b = bits(x);
+    b = b + ((b >> 16 & I(1)) + I(0x7fff));  // as above
+    EACH((Half*)p)[k] = __builtin_convertvector(b.part[k] >> 16, Half);
+  }
+};
+
+template <class S> struct InOrder : S {};
+template <> struct InOrder<BFloat16> : BFloat16InOrder {};
+
+// A beta as the nearest float, and what that lacks, or as much of it as there is
+template <class B> struct Rounded : B {};
+template <> struct Rounded<Float64> {
+  using Element = double;
+  using V = F;
+  typedef double Both __attribute__((vector_size(2 * REGISTER)));
+  typedef double Unaligned __attribute__((vector_size(2 * REGISTER), aligned(1), may_alias));
+  static INLINE F load(const double* p) {
+    F x;
+    EACH x.part[k] = __builtin_convertvector(((const Unaligned*)p)[k], Floats);
+    return x;
+  }
+  static INLINE void store(double* p, F x, bool /*around_cache*/) {
+    EACH((Unaligned*)p)[k] = __builtin_convertvector(x.part[k], Both);
+  }
+};
+template <class B> struct RestOf : Rounded<B> {
+  static INLINE F load(const float*) { return F(0); }
+};
+template <> struct RestOf<Float64> : Rounded<Float64> {
+  static INLINE F load(const double* p) {
+    F x = Rounded<Float64>::load(p);
+    EACH {
+      const Both rest = ((const Unaligned*)p)[k] - __builtin_convertvector(x.part[k], Both);
+      x.part[k] = __builtin_convertvector(rest, Floats);
+    }
+    return x;
+  }
+};
+
 template <class S> struct InDouble;
 template <> struct InDouble<Float32> : Float32InDouble {};
 template <> struct InDouble<Float64> : Float64 {};
