@@ -64,7 +64,7 @@ def everything(x: Tensor, beta: Tensor) -> dict[str, Tensor]:
     """Return the result of each kernel in each form at x, with gradients that vary."""
     x, beta = x.contiguous(), beta.contiguous()
     g, towards_x = x * 0.37 + 1, x * 0.11 - 1
-    towards_beta = beta * 0.3 - 0.2
+    towards_beta = (beta.double() * 0.3 - 0.2).float().to(beta.dtype)  # the same for any type
     results = {}
     for form, threshold, shifted in [
         ("", 20.0, False),

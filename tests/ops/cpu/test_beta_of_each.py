@@ -83,7 +83,7 @@ def test_every_derivative(dtype, shifted):
     assert max(ulp_errors(by_x[2].to(dtype), wanted["xb"])) <= 3
     bounds = {"y": 2, "x": 2, "b": 7.06 if shifted else 5.86, "xx": 3, "xb": 3, "bb": 6}
     if dtype == torch.float32:  # the double backward pass alone is in double
-        bounds |= {"b": 6.70 if shifted else 5.20, "xx": 0.52, "xb": 0.52, "bb": 0.52}
+        bounds |= {"b": 7.08 if shifted else 5.23, "xx": 0.52, "xb": 0.52, "bb": 0.52}
     for name, result in got.items():
         if shifted and name == "bb":  # what is left of u² where it cancels is u⁴
             scale = (x.double() ** 2 / beta).abs() + 1 / beta.abs() ** 3
@@ -102,8 +102,10 @@ def test_a_float32_beta_gives_what_the_same_number_gives_in_float64(dtype):
     single = torch.cat([beta, torch.tensor(SPECIAL_BETA, dtype=torch.float64)]).float()
     x = torch.cat([x, normal(len(SPECIAL_BETA), dtype=dtype)])
     results = each.everything(x, single)
-    for name, wanted in each.everything(x, single.double()).items():
-        assert same_bits(results[name], wanted.to(results[name].dtype)), name
+    for name, result in each.everything(x, single.double()).items():
+        wanted = result.to(results[name].dtype)
+        wanted = wanted.where(~subnormal(wanted) | (dtype == torch.float16), wanted * 0)
+        assert same_bits(results[name], wanted), name
 
 
 @each_isa

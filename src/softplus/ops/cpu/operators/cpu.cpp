@@ -248,7 +248,8 @@ std::tuple<Tensor, Tensor> backward_each_cpu(
     const Tensor& grad, const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
   check_each(input, beta);
   check_alike(input, grad);
-  const Tensor to_input = at::empty_like(input), to_beta = at::empty_like(input, beta.scalar_type());
+  const Tensor to_input = at::empty_like(input),
+               to_beta = at::empty_like(input, beta.scalar_type());
   run_each(chosen().backward_each, threshold, shifted, {to_input, to_beta}, {grad, input, beta});
   return {to_input, to_beta};
 }
