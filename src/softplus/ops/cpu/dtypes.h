@@ -60,10 +60,10 @@ struct Float16 {
   }
 };
 
-// The same in double, whatever the digits that it needs: for the kernels that take a float64 beta
-// for each element. Here the elements keep their order. Each register of doubles is read and
-// written by itself: as halves of a register of floats they took AVX2 40 microseconds of 142 at
-// 65,536.
+// The same in double, whatever the digits that it needs: for the kernels with a beta for each
+// element that compute in double. Here the elements keep their order. Each register of doubles is
+// read and written by itself: as halves of a register of floats they took AVX2 40 microseconds of
+// 142 at 65,536.
 template <class T>
 struct HalfOf {
   typedef T type __attribute__((vector_size(D::SIZE / REGISTERS * sizeof(T))));
@@ -130,7 +130,7 @@ struct Float16InDouble {
   }
 };
 
-// For the kernels that take one in float: bfloat16 with its elements in order.
+// For those that compute in float: bfloat16 with its elements in order, as those of beta are.
 struct BFloat16InOrder : BFloat16 {
   typedef uint16_t Half __attribute__((vector_size(REGISTER / 2), aligned(1), may_alias));
   static INLINE F load(const uint16_t* p) {

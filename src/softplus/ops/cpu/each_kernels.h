@@ -46,6 +46,19 @@ struct EachInDouble : BetaOfEach<D> {
   }
 };
 
+// FUNCTION(x, beta), on doubles. Called, as it is rare; by values, for with a pointer to it what
+// follows would be in memory, and to make a beta anew would take three times as long.
+template <D (&FUNCTION)(D, const Beta<D>&)>
+__attribute__((noinline)) F by_doubles(F x, F beta, F beta_low) {
+  const F low = only(abs(beta) < F(INFINITY), beta_low);
+#pragma GCC unroll 1
+  for (int k = 0; k < REGISTERS; k++) {
+    const D exact = widen(beta.part[k]) + widen(low.part[k]);
+    x.part[k] = narrow(FUNCTION(widen(x.part[k]), beta_of_each<Digits::single>(exact)));
+  }
+  return x;
+}
+
 // In float what is not of 2^-50 to 2^50 in magnitude goes through double, element by element.
 struct EachInFloat : BetaOfEach<F> {
   static constexpr float LARGEST = 0x1p50f;
@@ -64,17 +77,8 @@ struct EachInFloat : BetaOfEach<F> {
     return of;
   }
   INLINE Mask<float> is_extreme() const { return F(LARGEST) < max(of.size, of.inverse); }
-  // FUNCTION(x, beta), on doubles; called, as it is rare
-  template <D (&FUNCTION)(D, const Beta<D>&)>
-  __attribute__((noinline)) F in_double(F x) const {
-    F y;
-    const F low = only(of.size < F(INFINITY), last_low);
-#pragma GCC unroll 1
-    for (int k = 0; k < REGISTERS; k++) {
-      const D beta = widen(last.part[k]) + widen(low.part[k]);
-      y.part[k] = narrow(FUNCTION(widen(x.part[k]), beta_of_each<Digits::single>(beta)));
-    }
-    return y;
+  template <D (&FUNCTION)(D, const Beta<D>&)> INLINE F in_double(F x) const {
+    return by_doubles<FUNCTION>(x, last, last_low);
   }
 };
 
