@@ -100,6 +100,7 @@ def test_every_derivative(dtype, shifted):
 def test_a_float32_beta_gives_what_the_same_number_gives_in_float64(dtype):
     x, beta = points(dtype)
     single = torch.cat([beta, torch.tensor(SPECIAL_BETA, dtype=torch.float64)]).float()
+    single = single.where(~subnormal(single), 0)  # as which a subnormal one counts
     x = torch.cat([x, normal(len(SPECIAL_BETA), dtype=dtype)])
     results = each.everything(x, single)
     for name, result in each.everything(x, single.double()).items():
