@@ -96,6 +96,20 @@ def test_every_derivative(dtype, shifted):
 
 
 @each_isa
+@pytest.mark.parametrize("of_beta", [torch.float32, torch.float64])
+def test_betas_of_any_size(of_beta):
+    """Beyond 2^-50 and 2^50 the kernels in float go through double."""
+    size = 2 ** torch.linspace(-60, 60, 121, dtype=torch.float64)
+    beta = (size * torch.tensor([1.3, -1.7]).double().repeat(61)[:121]).to(of_beta)
+    x = (normal(121, scale=2) / beta).float()
+    wanted = exact(x, beta.double(), shifted=False)
+    to_x, to_b = each.backward(torch.ones_like(x), x, beta)
+    assert max(ulp_errors(each.forward(x, beta), wanted["y"])) <= 2
+    assert max(ulp_errors(to_x, wanted["x"])) <= 2
+    assert max(ulp_errors(to_b.float(), wanted["b"])) <= 5.23
+
+
+@each_isa
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 def test_a_float32_beta_gives_what_the_same_number_gives_in_float64(dtype):
     x, beta = points(dtype)
