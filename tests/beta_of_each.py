@@ -1,4 +1,7 @@
-"""The kernels with a beta for each element, called in the library on tensors of one shape."""
+"""The kernels with a beta for each element, called in the library on tensors of one shape.
+
+Beta is float64 or, where x is not, float32.
+"""
 
 import torch
 from torch import Tensor
@@ -20,7 +23,7 @@ def _run(
         1.0,
         threshold,
         0.0,
-        2 if shifted else 0,
+        (2 if shifted else 0) + (16 if inputs[-1].dtype == torch.float32 else 0),
         1,
         max(x.numel(), 1),
         1,
@@ -61,7 +64,7 @@ def everything(x: Tensor, beta: Tensor) -> dict[str, Tensor]:
     """Return the result of each kernel in each form at x, with gradients that vary."""
     x, beta = x.contiguous(), beta.contiguous()
     g, towards_x = x * 0.37 + 1, x * 0.11 - 1
-    towards_beta = beta * 0.3 - 0.2
+    towards_beta = (beta.double() * 0.3 - 0.2).float().to(beta.dtype)  # the same for any type
     results = {}
     for form, threshold, shifted in [
         ("", 20.0, False),

@@ -61,6 +61,8 @@ constexpr double ATANH[] ={atanh}
 
 // ln(1 + t) / t for t up to 1, to the digits of float32
 constexpr double LOG1P_SINGLE[] ={log1p_single}
+// The same as floats
+constexpr float LOG1P_FLOAT[] ={log1p_float}
 
 // ln(cosh(u/2)) / w, w = u^2, for |u| up to 1.5, to the digits of float32
 constexpr double LOG_COSH_SINGLE[] ={log_cosh_single}
@@ -69,6 +71,8 @@ constexpr float LOG_COSH[] ={log_cosh}
 
 // (ln 2 - entropy(u)) / w, w = u^2, for |u| up to 1.5
 constexpr double ENTROPY_GAP[] ={entropy_gap}
+// The same as floats
+constexpr float ENTROPY_GAP_FLOAT[] ={entropy_gap_float}
 
 // ln(1 + e^-a) for a up to 7.5: for each integer next to a the row of a centre v near it where the
 // result is nearly a double, that result, and the coefficients of a - v, …
@@ -208,7 +212,7 @@ def atanh_series(degree: int) -> tuple[list[float], float]:
     )
 
 
-def log1p_series(degree: int) -> tuple[list[float], float]:
+def log1p_series(degree: int, dtype: type) -> tuple[list[float], float]:
     """Return ln(1 + t) / t."""
     return fit(
         lambda t: log1p(t) / t,
@@ -216,7 +220,7 @@ def log1p_series(degree: int) -> tuple[list[float], float]:
         mpf(2) ** -40,
         mpf(1),
         range(degree + 1),
-        np.float64,
+        dtype,
     )
 
 
@@ -239,10 +243,10 @@ def entropy_gap(w: mpf) -> mpf:
     return (LN2 - log1p(t) - u * t / (1 + t)) / w
 
 
-def entropy_gap_series(degree: int) -> tuple[list[float], float]:
+def entropy_gap_series(degree: int, dtype: type) -> tuple[list[float], float]:
     """Return (ln 2 - entropy(u)) / w, w = u^2."""
     low, high = mpf(2) ** -40, mpf("2.26")
-    return fit(entropy_gap, lambda w: 1 / entropy_gap(w), low, high, range(degree + 1), np.float64)
+    return fit(entropy_gap, lambda w: 1 / entropy_gap(w), low, high, range(degree + 1), dtype)
 
 
 def shortened(value: mpf, digits: int) -> mpf:
@@ -275,10 +279,12 @@ def header() -> str:
         eighths_centres="\n" + array(centres, np.float32),
         expm1_half=series(expm1_over_r(4), np.float32),
         atanh=series(atanh_series(9), np.float64),
-        log1p_single=series(log1p_series(11), np.float64),
+        log1p_single=series(log1p_series(11, np.float64), np.float64),
+        log1p_float=series(log1p_series(9, np.float32), np.float32),
         log_cosh_single=series(log_cosh_series(5, "2.26", np.float64), np.float64),
         log_cosh=series(log_cosh_series(4, "1.57", np.float32), np.float32),
-        entropy_gap=series(entropy_gap_series(12), np.float64),
+        entropy_gap=series(entropy_gap_series(12, np.float64), np.float64),
+        entropy_gap_float=series(entropy_gap_series(6, np.float32), np.float32),
         double_segments=double_segments(),
         segments=rows("SEGMENTS", fit_segments.table()),
         half_table=rows("HALF_SEGMENTS", fit_half.table()).rstrip(),

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 CPU = Path(__file__).parents[1] / "src" / "softplus" / "ops" / "cpu"
-HEADERS = ("maths.h", "derivatives.h", "shifted.h", "each.h")
+HEADERS = ("maths.h", "derivatives.h", "shifted.h", "each.h", "each_in_float.h")
 MATHS = "\n".join((CPU / name).read_text() for name in HEADERS)
 TABLE = re.compile(
     r"// Largest error, ULP[^\n]*\n((?://  +\w+ [^\n]*\n)+)"  # its rows

@@ -219,7 +219,9 @@ def test_opcheck(name, arguments, grad):
 def test_tensors_that_do_not_fit_are_refused(device):
     x = torch.ones(3, device=device)
     good = x.double()
-    for bad in (x, good[:2], good.expand(2, 3)):
+    with pytest.raises(RuntimeError, match="float32 where input is not float64, and have"):
+        ops.forward_each(good, x, 50.0, False)
+    for bad in (x.half(), good[:2], good.expand(2, 3)):
         with pytest.raises(RuntimeError, match="a beta for each element must be float64"):
             ops.forward_each(x, bad, 50.0, False)
         with pytest.raises(RuntimeError, match="a beta for each element must be float64"):

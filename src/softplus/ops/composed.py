@@ -62,7 +62,7 @@ def backward_each(
         reverted = u > threshold
         to_input = torch.where(reverted, 1.0, to_input)
         to_beta = torch.where(reverted, 0.0, to_beta)
-    return (grad * to_input).to(input.dtype), grad * to_beta
+    return (grad * to_input).to(input.dtype), (grad * to_beta).to(beta.dtype)
 
 
 def _double_backward_each(
@@ -88,7 +88,7 @@ def _double_backward_each(
         of_input = torch.where(reverted, 0.0, of_input)
         of_beta = torch.where(reverted, 0.0, of_beta)
     dtype = input.dtype
-    return of_grad.to(dtype), (of_input * grad).to(dtype), of_beta * grad
+    return of_grad.to(dtype), (of_input * grad).to(dtype), (of_beta * grad).to(beta.dtype)
 
 
 def _exponent(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:

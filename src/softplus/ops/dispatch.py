@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from softplus.ops import cpu, definition, entry, gradients, sharding, standard, triton
 from softplus.ops.definition import EXACT_THRESHOLD
 from softplus.ops.entry import is_ordinary_beta
-from softplus.ops.operators import broadcast
+from softplus.ops.operators import beta_dtype, broadcast
 from softplus.ops.plain import is_ordinary, under_autocast, under_transform
 
 # PyTorch's own wrappers of tensors for which the operators have rules, and those for which any
@@ -66,7 +66,8 @@ def _each(input: Tensor, beta: Tensor, threshold: float, *, shifted: bool) -> Te
         return plain
     result: Tensor
     if _compiled_for_cpu(input, beta):
-        x, b = torch.broadcast_tensors(input, beta.to(torch.float64))  # type: ignore[no-untyped-call]
+        b = beta.to(beta_dtype(input, beta))
+        x, b = torch.broadcast_tensors(input, b)  # type: ignore[no-untyped-call]
         result = torch.ops.softplus.forward_each(x, b, threshold, shifted)
         return result
     x = _under_autocast(input)

@@ -241,7 +241,9 @@ class ForwardBroadcast(Function):
         each_beta = operators.broadcast(x, beta)
         to_input, to_beta = run_operator("backward_each", grad, *each_beta, *ctx.options)
         if ctx.needs_input_grad[2]:
-            to_beta = to_beta.sum_to_size(beta.shape).to(beta.dtype)
+            if to_beta.shape != beta.shape:
+                to_beta = to_beta.double().sum_to_size(beta.shape)
+            to_beta = to_beta.to(beta.dtype)
         return None, to_input.sum_to_size(x.shape), to_beta, None, None
 
 

@@ -8,7 +8,8 @@ use; as a tensor it is a value like any other, and code compiled once serves eve
 
 Of a backward, `saved` is the output or, without `of_output`, the input. `*_each` takes a beta for
 each element, `shifted` softplus(x) - ln2/beta: every tensor has one shape there (callers expand),
-beta and the gradients towards it are float64, everything else has the dtype of the input.
+beta and the gradients towards it are float64, or float32 on the CPU where the input is not float64;
+everything else has the dtype of the input.
 """
 
 from collections.abc import Callable
@@ -79,6 +80,12 @@ def _check_alike(saved: Tensor, *gradients: Tensor) -> None:
             )
 
 
+def beta_dtype(input: Tensor, beta: Tensor) -> torch.dtype:
+    """Return the dtype in which the operators with a beta for each element take a beta."""
+    single = input.is_cpu and torch.float64 not in (input.dtype, beta.dtype)
+    return torch.float32 if single else torch.float64
+
+
 def _result_each(
     input: Tensor,
     beta: Tensor,
@@ -87,19 +94,21 @@ def _result_each(
 ) -> Tensor:
     """Return what `_result` does, of a call with a beta for each element."""
     _check_dtype(input)
-    if beta.dtype != torch.float64 or beta.shape != input.shape or beta.device != input.device:
+    alike = beta.shape == input.shape and beta.device == input.device
+    if not alike or beta.dtype not in (torch.float64, beta_dtype(input, beta)):
         raise RuntimeError(
-            "softplus: a beta for each element must be float64 and have the shape and device of "
-            f"input, {list(input.shape)} on {input.device}, got {beta.dtype} of "
-            f"{list(beta.shape)} on {beta.device}"
+            "softplus: a beta for each element must be float64, or on the CPU float32 where input "
+            f"is not float64, and have the shape and device of input, {input.dtype} of "
+            f"{list(input.shape)} on {input.device}, got {beta.dtype} of {list(beta.shape)} on "
+            f"{beta.device}"
         )
     _check_alike(input, *gradients)
     _check_alike(beta, *to_beta)
     return torch.empty_like(input)
 
 
-def _to_beta(input: Tensor) -> Tensor:
-    return torch.empty_like(input, dtype=torch.float64)
+def _to_beta(input: Tensor, beta: Tensor) -> Tensor:
+    return torch.empty_like(input, dtype=beta.dtype)
 
 
 FAKES: dict[str, Any] = {
@@ -118,11 +127,11 @@ FAKES: dict[str, Any] = {
         torch.empty_like(saved),
     ),
     "forward_each": lambda x, beta, *_: _result_each(x, beta),
-    "backward_each": lambda g, x, beta, *_: (_result_each(x, beta, (g,)), _to_beta(x)),
+    "backward_each": lambda g, x, beta, *_: (_result_each(x, beta, (g,)), _to_beta(x, beta)),
     "double_backward_each": lambda ggx, ggb, g, x, beta, *_: (
         _result_each(x, beta, (ggx, g), (ggb,)),
         torch.empty_like(x),
-        _to_beta(x),
+        _to_beta(x, beta),
     ),
 }
 
@@ -147,7 +156,7 @@ for _name, _fake in FAKES.items():
 
 def broadcast(input: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Return input and beta as the operators with a beta for each element take them."""
-    b = beta.to(torch.float64)
+    b = beta.to(beta_dtype(input, beta))
     try:
         return input, b.expand_as(input)  # of the same: broadcast_tensors takes 4 microseconds
     except RuntimeError:

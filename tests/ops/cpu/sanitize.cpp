@@ -69,11 +69,12 @@ void fill(char* data, int64_t n, Dtype dtype, unsigned seed) {
 struct Named {
   const char* name;
   Kernel kernel;
-  std::string outputs, inputs;  // of each of them x for the dtype, b for float64
+  std::string outputs, inputs;  // of each of them x for the dtype, b for that of beta
 
   // The outputs come before the inputs.
-  Dtype dtype_of(size_t tensor, Dtype dtype) const {
-    return (outputs + inputs)[tensor] == 'b' ? Dtype::float64 : dtype;
+  Dtype dtype_of(size_t tensor, Dtype dtype, const Parameters& p) const {
+    if ((outputs + inputs)[tensor] != 'b') return dtype;
+    return p.single ? Dtype::float32 : Dtype::float64;
   }
 };
 
@@ -85,7 +86,7 @@ const Named KERNELS[] = {
 
 // Calls with outputs of their own, then with output j on top of input i, for every i and j.
 void hold(const Named& k, Dtype dtype, int64_t n, int offset, const Parameters& p) {
-  const auto type = [&](int tensor) { return k.dtype_of(tensor, dtype); };
+  const auto type = [&](int tensor) { return k.dtype_of(tensor, dtype, p); };
   const auto bytes = [&](int tensor) { return n * size_of(type(tensor)); };
   const int inputs = int(k.inputs.size()), outputs = int(k.outputs.size());
   const auto filled = [&](std::vector<Buffer>& buffers, std::vector<char*>& pointers) {
@@ -137,7 +138,7 @@ void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
     std::vector<char*> data, pointers;
     std::vector<int64_t> strides(2 * tensors), sizes;
     for (int t = 0; t < tensors; t++) {
-      const Dtype type = k.dtype_of(t, dtype);
+      const Dtype type = k.dtype_of(t, dtype, p);
       const int64_t size = size_of(type), step = steps[(first + t) % (t < outputs ? 4 : 5)];
       const int64_t row_step = step == 0 ? (n % 2) : step == 1 && n % 2 ? n : 3 * n + 1;
       const int64_t elements = n ? (n - 1) * std::abs(step) + 2 * row_step + 1 : 0;
@@ -174,21 +175,25 @@ void hold_strided(const Named& k, Dtype dtype, int64_t n, const Parameters& p) {
 
 // A task with a pattern of betas, of which the gradients are summed, against one call of the kernel
 // and a sum.
-void hold_task(Dtype dtype, int64_t n, int64_t inner, int64_t count) {
-  const int64_t size = size_of(dtype), sizes[] = {size, 8, size, size, 8};
+template <class B> void hold_task(Dtype dtype, int64_t n, int64_t inner, int64_t count) {
+  constexpr int64_t OF_BETA = sizeof(B);
+  const int64_t size = size_of(dtype), sizes[] = {size, 8, size, size, OF_BETA};
   std::vector<Buffer> own;
-  for (int64_t bytes : {n * size, count * 8, n * size, n * size, count * 8, n * size, n * 8, n * 8})
+  for (int64_t bytes :
+       {n * size, count * 8, n * size, n * size, count * OF_BETA, n * size, n * OF_BETA,
+        n * OF_BETA})
     own.emplace_back(bytes, 0);
-  const auto betas = reinterpret_cast<double*>(own[4].data);
+  const auto betas = reinterpret_cast<B*>(own[4].data);
   const auto sums = reinterpret_cast<double*>(own[1].data);
-  const auto each = reinterpret_cast<double*>(own[6].data);
-  const auto beta_of_each = reinterpret_cast<double*>(own[7].data);
+  const auto each = reinterpret_cast<B*>(own[6].data);
+  const auto beta_of_each = reinterpret_cast<B*>(own[7].data);
   for (int t : {2, 3}) fill(own[t].data, n, dtype, unsigned(n + t));
-  for (int64_t c = 0; c < count; c++) betas[c] = 0.5 + double(c % 7);
+  for (int64_t c = 0; c < count; c++) betas[c] = B(0.5) + B(c % 7);
   for (int64_t i = 0; i < n; i++) beta_of_each[i] = betas[i / inner % count];
   Task task = {.kernel = ISA.backward_each, .dtype = dtype, .n = n, .outputs = 2, .tensors = 5};
   task.betas = {betas, inner, count};
   task.summed = true;
+  task.parameters.single = OF_BETA == 4;
   for (int t = 0; t < 5; t++) {
     task.data[t] = own[t].data;
     task.sizes[t] = sizes[t];
@@ -199,8 +204,8 @@ void hold_task(Dtype dtype, int64_t n, int64_t inner, int64_t count) {
   ISA.backward_each(dtype, in, out, n, task.parameters);
   std::vector<double> sum(count), magnitude(count);
   for (int64_t i = 0; i < n; i++) {
-    sum[i / inner % count] += each[i];
-    magnitude[i / inner % count] += std::fabs(each[i]);
+    sum[i / inner % count] += double(each[i]);
+    magnitude[i / inner % count] += std::fabs(double(each[i]));
   }
   bool same = std::memcmp(own[0].data, own[5].data, n * size) == 0;
   for (int64_t c = 0; c < count; c++)
@@ -225,10 +230,11 @@ int main() {
   for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16}) {
     for (int64_t n = 0; n <= 300; n++) {
       for (int offset : {0, int(size_of(d)), 1 + int(n % 63)}) {
+        Parameters p = all[n % 6];
+        p.single = d != Dtype::float64 && n / 6 % 2;
         for (const Named& k : KERNELS) {
-          hold(k, d, n, offset, all[n % 6]);
-          if (offset == 0 && n % 7 == 0)
-            hold_strided(k, d, n + n / 7 % 2, all[n % 6]);  // up to two blocks
+          hold(k, d, n, offset, p);
+          if (offset == 0 && n % 7 == 0) hold_strided(k, d, n + n / 7 % 2, p);  // up to two blocks
           calls++;
         }
       }
@@ -237,7 +243,10 @@ int main() {
   for (Dtype d : {Dtype::float32, Dtype::float64, Dtype::bfloat16, Dtype::float16})
     for (int64_t n : {0, 1, 511, 512, 513, 1700, 40000})
       for (int64_t inner : {1, 3, 16, 700})
-        for (int64_t count : {1, 2, 64, 600}) hold_task(d, n, inner, count);
+        for (int64_t count : {1, 2, 64, 600}) {
+          hold_task<double>(d, n, inner, count);
+          if (d != Dtype::float64) hold_task<float>(d, n, inner, count);
+        }
   std::printf("%s: %ld runs, %d failures\n", ISA.name, long(calls), failures);
   return failures != 0;
 }

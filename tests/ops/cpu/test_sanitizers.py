@@ -29,7 +29,7 @@ def test_the_kernels_under_sanitizers(isa, tmp_path):
     for source in COMPILED:
         objects.append(result := tmp_path / f"{source.stem}.o")
         subprocess.run(
-            [COMPILER, *common, *checks, "-c", source, "-o", result], check=True, timeout=280
+            [COMPILER, *common, *checks, "-c", source, "-o", result], check=True, timeout=500
         )
     program = tmp_path / "sanitize"
     subprocess.run([COMPILER, *checks, *objects, "-o", program], check=True, timeout=60)

@@ -79,9 +79,23 @@ def test_the_sums_are_those_of_the_elements(shapes, function, dtype):
     assert ((to_beta - wanted[1]).abs() <= 1e-13 * wanted[2]).all()
 
 
-@each_shape
-def test_threads_sets_and_installations_change_nothing(shapes):
+@each_form
+@pytest.mark.parametrize("shapes", [*SHAPES.values(), *OTHERWISE.values()])
+def test_the_sums_towards_a_float32_beta_are_made_in_float64(shapes, function):
     g, x, beta = tensors(shapes)
+    exact = expected(g, x, beta.float().double(), shifted=function is shifted_softplus)
+    to_x, to_beta = gradients(function, g, x, beta.float())
+    if x.shape == g.shape:
+        assert same_bits(to_x, exact[0])
+    assert to_beta.dtype == torch.float32
+    assert ((to_beta - exact[1]).abs() <= 2**-24 * exact[1].abs() + 1e-13 * exact[2]).all()
+
+
+@each_shape
+@pytest.mark.parametrize("of_beta", [torch.float32, torch.float64])
+def test_threads_sets_and_installations_change_nothing(shapes, of_beta):
+    g, x, beta = tensors(shapes)
+    beta = beta.to(of_beta)
     before, results = torch.get_num_threads(), []
     try:
         for isa in sorted({*SETS} - WITHOUT_FMA):
@@ -89,7 +103,7 @@ def test_threads_sets_and_installations_change_nothing(shapes):
                 torch.set_num_threads(threads)
                 with running(isa):
                     results.append(gradients(softplus, g, x, beta)[1])
-                    results.append(calls.backward_summed(g, x, beta, 20.0, False)[1])
+                    results.append(calls.backward_summed(g, x, beta, 20.0, False)[1].to(of_beta))
     finally:
         torch.set_num_threads(before)
     assert all(same_bits(result, results[0]) for result in results)

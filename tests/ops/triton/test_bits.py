@@ -35,8 +35,8 @@ def inputs(dtype: torch.dtype, beta: float) -> Tensor:
     return x[x.isfinite() & (x != 0)]
 
 
-def hold_same(name: str, arguments: tuple) -> None:
-    """Hold that every result that is normal on the CPU has its bits on the GPU."""
+def hold_same(name: str, arguments: tuple, *, within: float = 0.0) -> None:
+    """Hold that every result that is normal on the CPU has its bits on the GPU, or nearly."""
     gpu = launcher().OPERATORS[name](*arguments)
     wanted = getattr(torch.ops.softplus, name)(*arguments)
     for one, other in zip(
@@ -44,7 +44,8 @@ def hold_same(name: str, arguments: tuple) -> None:
     ):
         normal_ones = other.abs() >= torch.finfo(other.dtype).tiny * (2 if name[0] == "d" else 1)
         assert normal_ones.float().mean() > 0.3
-        assert same_bits(one[normal_ones], other[normal_ones])
+        one, other = one[normal_ones], other[normal_ones]  # noqa: PLW2901 -- these alone
+        assert torch.allclose(one, other, within, 0) if within else same_bits(one, other)
 
 
 @functools.cache
@@ -99,8 +100,10 @@ def test_a_beta_for_each_element(dtype, shifted):
     beta = 10 ** (4 * drawn - 2) * torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(2000)
     x = (normal(4000, scale=4) / beta).to(dtype)
     g, gg = (normal(4000, dtype=dtype, scale=s).abs() + 0.1 for s in (1.0, 2.0))
+    # The GPU computes in double whatever the dtype, the CPU in float for all but float64.
+    within = 0.0 if dtype == torch.float64 else max(1e-6, torch.finfo(dtype).eps)
     for threshold in (20.0,) if shifted else (20.0, 5.0):
         options = threshold, shifted
-        hold_same("forward_each", (x, beta, *options))
-        hold_same("backward_each", (g, x, beta, *options))
+        hold_same("forward_each", (x, beta, *options), within=within)
+        hold_same("backward_each", (g, x, beta, *options), within=within)
         hold_same("double_backward_each", (gg, beta * 0.3, g, x, beta, *options))

@@ -8,13 +8,13 @@ from torch import Tensor, get_num_threads
 
 from softplus.ops import cpu
 from softplus.ops.definition import EXACT_THRESHOLD
-from softplus.ops.operators import filled, library
+from softplus.ops.operators import beta_dtype, filled, library
 
 _library: Any = None if cpu.absent else cpu._kernels  # noqa: SLF001 -- it is this package's
 _run = _library and _library.run
 _NUMBER = {name: number for number, name in enumerate(_library.KERNELS)} if _library else {}
 _DTYPE = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
-_TO_INPUT, _SHIFTED, _AROUND_CACHE, _SUMMED = 1, 2, 4, 8
+_TO_INPUT, _SHIFTED, _AROUND_CACHE, _SUMMED, _SINGLE = 1, 2, 4, 8, 16
 
 # Up to this many elements the library keeps the GIL. Beyond, another thread may give the object
 # that holds an input another tensor (torch.utils.swap_tensors): the memory is kept until then.
@@ -46,7 +46,7 @@ def forward_into(output: Tensor, input: Tensor, beta: float, threshold: float) -
 
 
 def plain_forward_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
-    """Return what the operator does, for a float64 beta of the shape of the input."""
+    """Return what the operator does, for a beta of the shape of the input."""
     output = torch.empty_like(input)
     _FILL["forward_each"](output, input, beta, threshold, shifted)
     return output
@@ -70,16 +70,17 @@ def backward_summed(
     alike = grad.shape == input.shape and grad.dtype == input.dtype
     if not alike or input.numel() < _LEAST_SUMMED * beta.numel():
         return None
-    betas = beta.detach().double()  # no object that other code holds
-    to_input, to_beta = torch.empty_like(input), torch.empty_like(betas)
+    betas = beta.detach().to(beta_dtype(input, beta))  # no object that other code holds
+    to_input = torch.empty_like(input)
+    to_beta = torch.empty_like(betas, dtype=torch.float64)
     try:
         found = pattern(to_input, betas.expand_as(input))
     except RuntimeError:  # the input is expanded too
         return None
     if found is None or found[1] != beta.numel():
         return None
-    flags, options = _SUMMED | (_SHIFTED if shifted else 0), (*found, betas)
-    outputs, inputs = (to_input, to_beta), (grad, input)
+    flags = _SUMMED | (_SHIFTED if shifted else 0)
+    outputs, inputs, options = (to_input, to_beta), (grad, input), (*found, betas)
     _call("backward_each", outputs, inputs, 1.0, threshold, flags=flags, betas=options)
     return outputs
 
@@ -186,6 +187,8 @@ def _call(
     inner, count = 1, 1
     if betas:
         inner, count, beta_each = betas
+        if beta_each.dtype is torch.float32:
+            flags |= _SINGLE
         addresses.append(beta_each.data_ptr())
     options = beta, threshold, shift, flags, inner, count, get_num_threads()
     _run(_NUMBER[kernel], _DTYPE[like.dtype], n, *options, *addresses)

@@ -58,6 +58,10 @@ constexpr double LOG1P_SINGLE[] =  // error 2^-32.8
     {0x1.fffffffed320dp-1, -0x1.fffffd5b5bb78p-2, 0x1.5554d5b9cc8eep-2, -0x1.ffece20bb1efbp-3,
      0x1.98d905128d93bp-3, -0x1.50c386565ea51p-3, 0x1.126d927df14b2p-3, -0x1.9cacca7c1082p-4,
      0x1.03c7e19c38997p-4, -0x1.e747e11e2c244p-6, 0x1.23ab5060f9f57p-7, -0x1.47324e6456d5bp-10};
+// The same as floats
+constexpr float LOG1P_FLOAT[] =  // error 2^-27.5
+    {0x1p+0f, -0x1.ffffd2p-2f, 0x1.554dd8p-2f, -0x1.ff2518p-3f, 0x1.9353f2p-3f, -0x1.3a62aap-3f,
+     0x1.b52c4ap-4f, -0x1.d7cf8ep-5f, 0x1.4a6fd6p-6f, -0x1.b1ee3ep-9f};
 
 // ln(cosh(u/2)) / w, w = u^2, for |u| up to 1.5, to the digits of float32
 constexpr double LOG_COSH_SINGLE[] =  // error 2^-29.8
@@ -73,6 +77,10 @@ constexpr double ENTROPY_GAP[] =  // error 2^-53.0
      0x1.427a8c7c30faap-16, -0x1.0a3a360d4a6cep-19, 0x1.b52ddd2a59754p-23,
      -0x1.6599a35e33835p-26, 0x1.22cf01e47b8d8p-29, -0x1.ceaeb3aa4956bp-33,
      0x1.5353cebca6f54p-36, -0x1.8aca878f9b61bp-40, 0x1.00c2a825aa8c5p-44};
+// The same as floats
+constexpr float ENTROPY_GAP_FLOAT[] =  // error 2^-28.2
+    {0x1p-3f, -0x1.ffffe8p-7f, 0x1.c715f2p-10f, -0x1.82403p-13f, 0x1.3bf91cp-16f,
+     -0x1.c9d396p-20f, 0x1.a1abcp-24f};
 
 // ln(1 + e^-a) for a up to 7.5: for each integer next to a the row of a centre v near it where the
 // result is nearly a double, that result, and the coefficients of a - v, …

@@ -60,10 +60,10 @@ struct Float16 {
   }
 };
 
-// The same in double, whatever the digits that it needs: for the kernels that take a float64 beta
-// for each element. Here the elements keep their order. Each register of doubles is read and
-// written by itself: as halves of a register of floats they took AVX2 40 microseconds of 142 at
-// 65,536.
+// The same in double, whatever the digits that it needs: for the kernels with a beta for each
+// element that compute in double. Here the elements keep their order. Each register of doubles is
+// read and written by itself: as halves of a register of floats they took AVX2 40 microseconds of
+// 142 at 65,536.
 template <class T>
 struct HalfOf {
   typedef T type __attribute__((vector_size(D::SIZE / REGISTERS * sizeof(T))));
@@ -127,6 +127,54 @@ struct Float16InDouble {
     uint16_t halves[2 * D::SIZE];
     store_float16(halves, narrow(round_to_odd(x)), Floats{}, false);
     memcpy(p, halves, D::SIZE * sizeof *p);
+  }
+};
+
+// For those that compute in float: bfloat16 with its elements in order, as those of beta are.
+struct BFloat16InOrder : BFloat16 {
+  typedef uint16_t Half __attribute__((vector_size(REGISTER / 2), aligned(1), may_alias));
+  static INLINE F load(const uint16_t* p) {
+    I x;
+    EACH x.part[k] = __builtin_convertvector(((const Half*)p)[k], Ints) << 16;
+    return of_bits<F>(x);
+  }
+  static INLINE void store(uint16_t* p, F x, bool /*around_cache*/) {
+    I b = bits(x);
+    b = b + ((b >> 16 & I(1)) + I(0x7fff));  // as above
+    EACH((Half*)p)[k] = __builtin_convertvector(b.part[k] >> 16, Half);
+  }
+};
+
+template <class S> struct InOrder : S {};
+template <> struct InOrder<BFloat16> : BFloat16InOrder {};
+
+// A beta as the nearest float, and what that lacks, or as much of it as there is
+template <class B> struct Rounded : B {};
+template <> struct Rounded<Float64> {
+  using Element = double;
+  using V = F;
+  typedef double Both __attribute__((vector_size(2 * REGISTER)));
+  typedef double Unaligned __attribute__((vector_size(2 * REGISTER), aligned(1), may_alias));
+  static INLINE F load(const double* p) {
+    F x;
+    EACH x.part[k] = __builtin_convertvector(((const Unaligned*)p)[k], Floats);
+    return x;
+  }
+  static INLINE void store(double* p, F x, bool /*around_cache*/) {
+    EACH((Unaligned*)p)[k] = __builtin_convertvector(x.part[k], Both);
+  }
+};
+template <class B> struct RestOf : Rounded<B> {
+  static INLINE F load(const float*) { return F(0); }
+};
+template <> struct RestOf<Float64> : Rounded<Float64> {
+  static INLINE F load(const double* p) {
+    F x = Rounded<Float64>::load(p);
+    EACH {
+      const Both rest = ((const Unaligned*)p)[k] - __builtin_convertvector(x.part[k], Both);
+      x.part[k] = __builtin_convertvector(rest, Floats);
+    }
+    return x;
   }
 };
 

@@ -1,6 +1,6 @@
-// The maths of a beta for each element: Softplus, its shifted form, and their derivatives towards
-// both input and beta, on one vector of doubles whatever the dtype, to the digits of float32 or to
-// all.
+// The maths of a beta for each element in double: Softplus, its shifted form, and their derivatives
+// towards both input and beta, on one vector, to the digits of float32 or to all. Of float32 and
+// below only what each_in_float.h does not serve.
 #pragma once
 
 #include "maths.h"

@@ -1,4 +1,4 @@
-// The kernels of one instruction set: loops that carry the maths over contiguous memory.
+// The kernels of one instruction set: the maths carried over contiguous memory.
 // Compiled once for each, with its flags, -DISA=its name and -DTARGET=its file in targets/; no
 // torch header, so that no inline function of torch is ever compiled for an instruction set the CPU
 // may lack.
@@ -8,63 +8,13 @@
 
 #include "derivatives.h"
 #include "dtypes.h"
-#include "each.h"
+#include "each_kernels.h"
+#include "loop.h"
 #include "maths.h"
+#include "shifted.h"
 
 namespace softplus {
 namespace {
-
-using In = const char* const*;
-using Out = char* const*;
-
-// The dtypes of the tensors on one side of a kernel.
-template <class... S> struct Types {};
-
-// out[j][i] = f(in[0][i], …)[j] for i < n. The last few elements go through the same loop, in
-// padded copies: an element's result does not depend on its place. Without MAY_BE_NAN f has seen to
-// it that there is one NaN only.
-template <bool MAY_BE_NAN = true, class... From, class... To, class Function>
-INLINE void map(
-    Types<From...>, Types<To...>, In in, Out out, int64_t n, const Parameters& p, Function f) {
-  using V = std::common_type_t<typename From::V..., typename To::V...>;
-  constexpr int SIZE = V::SIZE, IN = sizeof...(From), OUT = sizeof...(To);
-  constexpr int64_t SIZE_IN[] = {sizeof(typename From::Element)...};
-  constexpr int64_t SIZE_OUT[] = {sizeof(typename To::Element)...};
-  alignas(64) char padded_in[IN][SIZE * 8] = {}, padded_out[OUT][SIZE * 8];
-  const char* from[IN];  // copies: what is stored could be the arrays of pointers themselves
-  char* to[OUT];
-  for (int j = 0; j < IN; j++) from[j] = in[j];
-  for (int j = 0; j < OUT; j++) to[j] = out[j];
-  bool around_cache = p.around_cache;
-  for (int j = 0; j < OUT; j++) around_cache &= uintptr_t(to[j]) % REGISTER == 0;
-  for (int64_t i = 0; i < n; i += SIZE) {
-    const bool whole = n - i >= SIZE;
-    if (!whole) {
-      for (int j = 0; j < IN; j++)
-        memcpy(padded_in[j], from[j] + i * SIZE_IN[j], size_t((n - i) * SIZE_IN[j]));
-    }
-    V x[IN], y[OUT];
-    int j = 0, k = 0;
-    ((x[j] = From::load(
-          (const typename From::Element*)(whole ? from[j] + i * SIZE_IN[j] : padded_in[j])),
-      j++),
-     ...);
-    f(x, y);
-    if constexpr (MAY_BE_NAN) {
-      for (V& each : y) each = one_nan(each);
-    }
-    ((To::store(
-          (typename To::Element*)(whole ? to[k] + i * SIZE_OUT[k] : padded_out[k]), y[k],
-          whole && around_cache),
-      k++),
-     ...);
-    if (!whole) {
-      for (int j = 0; j < OUT; j++)
-        memcpy(to[j] + i * SIZE_OUT[j], padded_out[j], size_t((n - i) * SIZE_OUT[j]));
-    }
-  }
-  if (around_cache) end_of_streams();
-}
 
 // f on float64, whatever the storage type: for functions whose price nobody pays in every layer.
 template <class V, class Function>
@@ -122,8 +72,6 @@ struct ByBeta {
 };
 // BETA where another beta is positive and no threshold is in effect: of the kernels that ask for it
 constexpr int POSITIVE = 2;
-// Of these the number is whether the shifted form is meant.
-struct ByShift {};
 
 struct Forward : ByBeta {
   // 6 of 23 operations serve the sign and the threshold.
@@ -231,73 +179,6 @@ struct Inverse {
   }
 };
 
-// A beta for each element. The kernels that have one compute in double, whatever the dtype: a beta
-// of any size is then served, and needs no low part in float32.
-template <Digits DIGITS>
-struct BetaOfEach {
-  D last = 1;
-  Beta<D> of = beta_of_each<DIGITS>(last);
-  double threshold;
-  explicit INLINE BetaOfEach(const Parameters& p)
-      : threshold(p.threshold < 20 && !p.shifted ? p.threshold : INFINITY) {}
-  // A run of one beta, a channel or a number for all, makes it once.
-  INLINE const Beta<D>& at(D b) {
-    if (differ(b, last)) {
-      last = b;
-      of = beta_of_each<DIGITS>(b);
-    }
-    return of;
-  }
-  INLINE auto linear(D x) const { return D(threshold) < flip_sign(x, of.sign) * of.size; }
-};
-
-struct ForwardEach : ByShift {
-  template <class S, int SHIFTED>
-  static void run(In in, Out out, int64_t n, const Parameters& p) {
-    using T = InDouble<S>;
-    BetaOfEach<T::DIGITS> each(p);
-    map(Types<T, Float64>(), Types<T>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
-      const Beta<D>& beta = each.at(x[1]);
-      y[0] = SHIFTED ? shifted_in_double<T::DIGITS>(x[0], beta)
-                     : softplus_in_double<T::DIGITS>(x[0], beta);
-      y[0] = select(each.linear(x[0]), x[0], y[0]);
-    });
-  }
-};
-
-struct BackwardEach : ByShift {
-  template <class S, int SHIFTED>
-  static void run(In in, Out out, int64_t n, const Parameters& p) {
-    using T = InDouble<S>;
-    BetaOfEach<T::DIGITS> each(p);
-    const Types<T, T, Float64> inputs;
-    map(inputs, Types<T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
-      auto d = derivative_of_both<T::DIGITS>(x[1], each.at(x[2]), SHIFTED);
-      auto linear = each.linear(x[1]);
-      y[0] = select(linear, x[0], times(x[0], d.s));
-      y[1] = select(linear, D(0), times(x[0], d.to_beta));
-    });
-  }
-};
-
-struct DoubleBackwardEach : ByShift {
-  template <class S, int SHIFTED>
-  static void run(In in, Out out, int64_t n, const Parameters& p) {
-    using T = InDouble<S>;
-    BetaOfEach<T::DIGITS> each(p);
-    const Types<T, Float64, T, T, Float64> inputs;
-    map(inputs, Types<T, T, Float64>(), in, out, n, p, [&](const D* x, D* y) INLINE_LAMBDA {
-      auto d = derivative_of_both<T::DIGITS>(x[3], each.at(x[4]), SHIFTED);
-      auto linear = each.linear(x[3]);
-      y[0] = select(linear, x[0], x[0] * d.s + x[1] * d.to_beta);
-      const D to_x = product(x[0], x[2], d.twice_x) + product(x[1], x[2], d.mixed);
-      const D to_b = product(x[0], x[2], d.mixed) + product(x[1], x[2], d.twice_beta);
-      y[1] = select(linear, D(0), to_x);
-      y[2] = select(linear, D(0), to_b);
-    });
-  }
-};
-
 struct LogSigmoid {
   template <class S, int>
   static void run(In in, Out out, int64_t n, const Parameters& p) {
@@ -325,9 +206,18 @@ void kernel_of(Dtype dtype, In in, Out out, int64_t n, const Parameters& p) {
       }
     }
     if constexpr (std::is_base_of_v<ByShift, K>) {
-      if (p.shifted) return K::template run<S, 1>(in, out, n, p);
+      const auto run = [&](auto beta) {
+        using B = decltype(beta);
+        if (p.shifted) K::template run<S, 1, B>(in, out, n, p);
+        else K::template run<S, 0, B>(in, out, n, p);
+      };
+      if constexpr (S::DIGITS != Digits::full) {
+        if (p.single) return run(Float32{});
+      }
+      run(Float64{});
+    } else {
+      K::template run<S, 0>(in, out, n, p);
     }
-    K::template run<S, 0>(in, out, n, p);
   });
 }
 

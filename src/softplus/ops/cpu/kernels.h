@@ -13,7 +13,9 @@ struct Parameters {
   double shift = 0.0;         // what shifted subtracts; NaN: ln2/beta, exact at 0
   bool around_cache = false;  // for results larger than the cache: store past it
   bool to_input = false;      // of a double backward from the output: towards x, not towards y
-  bool shifted = false;       // of the kernels with a beta for each element: minus ln2/beta
+  // Of the kernels with a beta for each element:
+  bool shifted = false;  // minus ln2/beta
+  bool single = false;   // their betas are float32, and all towards beta; not where x is float64
 };
 
 // A kernel has at most this many tensors, outputs and inputs together.

@@ -17,7 +17,7 @@
 namespace softplus {
 namespace {
 
-// Each output and input is of the dtype, x, or of float64, b.
+// Each output and input is of the dtype, x, or of that of beta, b.
 struct Named {
   const char* name;
   Kernel Kernels::* kernel;
@@ -36,7 +36,7 @@ constexpr int64_t SIZES[] = {4, 8, 2, 2};  // bytes of an element, in the order 
 // Up to this many elements a call takes no longer than other steps of Python do, and keeps the GIL.
 constexpr int64_t SMALL = 4096;
 
-enum Flags { TO_INPUT = 1, SHIFTED = 2, AROUND_CACHE = 4, SUMMED = 8 };
+enum Flags { TO_INPUT = 1, SHIFTED = 2, AROUND_CACHE = 4, SUMMED = 8, SINGLE = 16 };
 
 // The arguments of run() up to the addresses.
 enum { KERNEL, DTYPE, N, BETA, THRESHOLD, SHIFT, FLAGS, INNER, COUNT, THREADS, ADDRESSES };
@@ -48,9 +48,10 @@ const char RUN[] =
     "are those of the outputs, then of the inputs; the caller keeps the memory until the return,\n"
     "for more than 4,096 elements are computed without the GIL. A shift of None is ln2/beta.\n"
     "Flags are 1: of a double backward towards the input, 2: shifted, 4: around the cache, 8: the\n"
-    "last output has `count` float64, the sums over the elements of each beta. Of a kernel with a\n"
-    "beta for each element the last address is that of `count` float64 betas, and element i reads\n"
-    "the one at i // inner % count; elsewhere inner and count are not read.";
+    "last output has `count` float64, the sums over the elements of each beta, 16: all else that\n"
+    "belongs to beta is float32, not float64. Of a kernel with a beta for each element the last\n"
+    "address is that of `count` betas, and element i reads the one at i // inner % count;\n"
+    "elsewhere inner and count are not read.";
 
 PyObject* run(PyObject*, PyObject* const* arguments, Py_ssize_t given) {
   if (given < ADDRESSES) return PyErr_Format(PyExc_TypeError, "run: got %zd arguments", given);
@@ -68,9 +69,12 @@ PyObject* run(PyObject*, PyObject* const* arguments, Py_ssize_t given) {
   p.around_cache = flags & AROUND_CACHE;
   p.to_input = flags & TO_INPUT;
   p.shifted = flags & SHIFTED;
+  p.single = flags & SINGLE;
   if (PyErr_Occurred()) return nullptr;
   if (kernel < 0 || kernel >= std::ssize(KERNELS) || dtype < 0 || dtype >= std::ssize(SIZES))
     return PyErr_Format(PyExc_ValueError, "run: no kernel %lld, or no dtype %lld", kernel, dtype);
+  if (p.single && Dtype(dtype) == Dtype::float64)
+    return PyErr_Format(PyExc_ValueError, "run: of float64 the betas are float64 too");
   const Named& named = KERNELS[kernel];
   task.kernel = chosen().*named.kernel;
   task.dtype = Dtype(dtype);
@@ -83,10 +87,9 @@ PyObject* run(PyObject*, PyObject* const* arguments, Py_ssize_t given) {
   for (int64_t t = 0; t < task.tensors; t++) {
     const bool is_output = t < task.outputs;
     const char type = is_output ? named.outputs[t] : named.inputs[t - task.outputs];
-    task.sizes[t] = type == 'x' ? SIZES[dtype] : int64_t(sizeof(double));
+    task.sizes[t] = type == 'x' ? SIZES[dtype] : p.single ? 4 : 8;
     task.data[t] = static_cast<char*>(PyLong_AsVoidPtr(arguments[ADDRESSES + t]));
-    if (t == task.tensors - 1 && type == 'b')
-      task.betas.betas = reinterpret_cast<const double*>(task.data[t]);
+    if (t == task.tensors - 1 && type == 'b') task.betas.betas = task.data[t];
   }
   if (PyErr_Occurred()) return nullptr;
   if (task.betas.betas && (task.betas.inner < 1 || task.betas.count < 1))

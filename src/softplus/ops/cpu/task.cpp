@@ -17,13 +17,13 @@ int64_t multiple(int64_t least, int64_t of) { return (least + of - 1) / of * of;
 
 // Sixteen sums at a time: one addition waits for another, and one sum would take four cycles an
 // element.
-double sum(const double* values, int64_t n) {
+template <class T> double sum(const T* values, int64_t n) {
   constexpr int64_t SUMS = 16;
   double sums[SUMS] = {};
   int64_t i = 0;
   for (; i + SUMS <= n; i += SUMS)
-    for (int64_t j = 0; j < SUMS; j++) sums[j] += values[i + j];
-  for (int64_t j = 0; i < n; i++, j++) sums[j] += values[i];
+    for (int64_t j = 0; j < SUMS; j++) sums[j] += double(values[i + j]);
+  for (int64_t j = 0; i < n; i++, j++) sums[j] += double(values[i]);
   for (int64_t half = SUMS / 2; half > 0; half /= 2)
     for (int64_t j = 0; j < half; j++) sums[j] += sums[j + half];
   return sums[0];
@@ -38,15 +38,16 @@ bool Betas::same_in_blocks(int64_t start, int64_t end) const {
 
 // Writes those of n elements from the one at `start` on. Runs of one beta are filled, and betas
 // that change with each element copied: 40 nanoseconds a block, not 700.
-void Betas::write(double* to, int64_t start, int64_t n) const {
+template <class T> void Betas::write(T* to, int64_t start, int64_t n) const {
+  const T* const from = static_cast<const T*>(betas);
   int64_t index = start / inner % count, done = start % inner;
   for (int64_t i = 0; i < n;) {
     const int64_t run = std::min(n - i, inner == 1 ? count - index : inner - done);
     if (inner == 1) {
-      std::copy_n(betas + index, run, to + i);
+      std::copy_n(from + index, run, to + i);
       index = 0;
     } else {
-      std::fill_n(to + i, run, betas[index]);
+      std::fill_n(to + i, run, from[index]);
       index = index + 1 == count ? 0 : index + 1;
     }
     done = 0;
@@ -54,14 +55,15 @@ void Betas::write(double* to, int64_t start, int64_t n) const {
   }
 }
 
-void Sums::add(const Betas& betas, const double* values, int64_t start, int64_t n) const {
+template <class T>
+void Sums::add(const Betas& betas, const T* values, int64_t start, int64_t n) const {
   double* const to = parts + start / part * width;
   int64_t run;
   for (int64_t i = 0; i < n; i += run) {
     if (betas.inner == 1) {
       const int64_t index = (start + i) % width;
       run = std::min(n - i, width - index);
-      for (int64_t j = 0; j < run; j++) to[index + j] += values[i + j];
+      for (int64_t j = 0; j < run; j++) to[index + j] += double(values[i + j]);
     } else {
       run = std::min(n - i, betas.inner - (start + i) % betas.inner);
       to[(start + i) / betas.inner % betas.count] += sum(values + i, run);
@@ -71,7 +73,12 @@ void Sums::add(const Betas& betas, const double* values, int64_t start, int64_t 
 
 void Task::run(int64_t start, int64_t end) const {
   if (!betas.betas || (betas.written_out(n) && !summed)) return call(start, end, nullptr, nullptr);
-  alignas(64) double block[BLOCK], to_sum[BLOCK];
+  if (parameters.single) run_blocks<float>(start, end);
+  else run_blocks<double>(start, end);
+}
+
+template <class T> void Task::run_blocks(int64_t start, int64_t end) const {
+  alignas(64) T block[BLOCK], to_sum[BLOCK];
   for (int64_t from = start; from < end; from += BLOCK) {
     const int64_t to = std::min(from + BLOCK, end);
     if (from == start || !betas.same_in_blocks(from - BLOCK, to))
@@ -81,11 +88,11 @@ void Task::run(int64_t start, int64_t end) const {
   }
 }
 
-void Task::call(int64_t start, int64_t end, double* block, double* to_sum) const {
+void Task::call(int64_t start, int64_t end, void* block, void* to_sum) const {
   char* at[MOST_TENSORS];
   for (int64_t t = 0; t < tensors; t++) at[t] = data[t] + start * sizes[t];
-  if (to_sum) at[outputs - 1] = reinterpret_cast<char*>(to_sum);
-  if (block) at[tensors - 1] = reinterpret_cast<char*>(block);
+  if (to_sum) at[outputs - 1] = static_cast<char*>(to_sum);
+  if (block) at[tensors - 1] = static_cast<char*>(block);
   kernel(dtype, at + outputs, at, end - start, parameters);
 }
 

@@ -6,14 +6,15 @@
 
 namespace softplus {
 
-// Element i reads betas[i / inner % count].
+// Element i reads betas[i / inner % count], which are of T: double or, where Parameters are
+// `single`, float.
 struct Betas {
-  const double* betas = nullptr;
+  const void* betas = nullptr;
   int64_t inner = 1, count = 1;
 
   bool written_out(int64_t n) const { return inner == 1 && count >= n; }
   bool same_in_blocks(int64_t start, int64_t end) const;
-  void write(double* to, int64_t start, int64_t n) const;
+  template <class T> void write(T* to, int64_t start, int64_t n) const;
 };
 
 // The sums of an output over the elements of each beta, part by part: what is added to what depends
@@ -24,7 +25,7 @@ struct Sums {
   double* parts = nullptr;
   int64_t part = 0, width = 0;  // elements of a part; sums that it has
 
-  void add(const Betas& betas, const double* values, int64_t start, int64_t n) const;
+  template <class T> void add(const Betas& betas, const T* values, int64_t start, int64_t n) const;
 };
 
 // Over the betas and the last output of a part of it `call` puts a block of betas, and a block of
@@ -41,7 +42,8 @@ struct Task {
   Sums sums = {};
 
   void run(int64_t start, int64_t end) const;
-  void call(int64_t start, int64_t end, double* block, double* to_sum) const;
+  template <class T> void run_blocks(int64_t start, int64_t end) const;
+  void call(int64_t start, int64_t end, void* block, void* to_sum) const;
 };
 
 // Runs a task on up to so many of PyTorch's threads.

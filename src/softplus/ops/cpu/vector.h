@@ -177,9 +177,11 @@ INLINE D to_double(Vector<int64_t> x) {
 }
 
 // The exponent of a positive number, as it is stored: that of 1 is BIAS
-INLINE D stored_exponent(D x) {
-  const D two_52 = 0x1p52;  // whose last bit stands for 1
-  return of_bits<D>((bits(x) >> 52) | bits(two_52)) - two_52;
+template <class V> INLINE V stored_exponent(V x) {
+  using T = typename V::Type;
+  constexpr int MANTISSA = Scalar<T>::MANTISSA;
+  const V large = T(int64_t(1) << MANTISSA);  // whose last bit stands for 1
+  return of_bits<V>((bits(x) >> MANTISSA) | bits(large)) - large;
 }
 
 // Whether any element of one vector has other bits than that of the other.

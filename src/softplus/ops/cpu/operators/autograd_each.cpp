@@ -47,11 +47,10 @@ const Rule FORWARD_BROADCAST = {
                 backward_summed(grad, input, beta, options.threshold, options.shifted))
           return variable_list{std::get<0>(*summed), std::get<1>(*summed).to(beta.scalar_type())};
       const auto [x, b] = for_each(input, beta);
-      const auto [to_input, to_beta] =
-          backward_each(grad, x, b, options.threshold, options.shifted);
-      return variable_list{
-          at::sum_to(to_input, input.sym_sizes()),
-          at::sum_to(to_beta, beta.sym_sizes()).to(beta.scalar_type())};
+      auto [to_input, to_beta] = backward_each(grad, x, b, options.threshold, options.shifted);
+      if (to_beta.sym_sizes() != beta.sym_sizes())
+        to_beta = at::sum_to(to_beta.to(at::kDouble), beta.sym_sizes());
+      return variable_list{at::sum_to(to_input, input.sym_sizes()), to_beta.to(beta.scalar_type())};
     }};
 
 Options options_of(double threshold, bool shifted) {
@@ -119,7 +118,10 @@ std::tuple<Tensor, Tensor> for_each(const Tensor& input, const Tensor& beta) {
   const auto of_that_size = [&](const Tensor& tensor) {
     return tensor.sym_sizes() == sizes ? tensor : tensor.expand_symint(sizes);
   };
-  return {of_that_size(input), of_that_size(beta.to(at::kDouble))};
+  // as beta_dtype in operators.py
+  const bool single = input.device().is_cpu() && input.scalar_type() != at::kDouble &&
+                      beta.scalar_type() != at::kDouble;
+  return {of_that_size(input), of_that_size(beta.to(single ? at::kFloat : at::kDouble))};
 }
 
 Tensor forward_broadcast(const Tensor& input, const Tensor& beta, double threshold, bool shifted) {

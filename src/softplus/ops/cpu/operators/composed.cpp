@@ -123,7 +123,7 @@ std::tuple<Tensor, Tensor> backward_each(
     const Tensor& grad, const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
   const Each each(input, beta, threshold, shifted);
   const Tensor g = grad.to(at::kDouble);
-  return {(each.s * g).to(input.scalar_type()), each.h * g};
+  return {(each.s * g).to(input.scalar_type()), (each.h * g).to(beta.scalar_type())};
 }
 
 std::tuple<Tensor, Tensor, Tensor> double_backward_each(
@@ -136,7 +136,7 @@ std::tuple<Tensor, Tensor, Tensor> double_backward_each(
   return {
       (each.s * ggx + each.h * grad_to_beta).to(type),
       ((each.s1 * each.beta * ggx + mixed * grad_to_beta) * g).to(type),
-      (mixed * ggx + each.dh * grad_to_beta) * g};
+      ((mixed * ggx + each.dh * grad_to_beta) * g).to(beta.scalar_type())};
 }
 
 }  // namespace softplus::composed

@@ -160,12 +160,14 @@ Tensor inverse_cpu(const Tensor& input, double beta) {
 // Kernels with a beta for each element
 
 void check_each(const Tensor& input, const Tensor& beta) {
+  const bool single = beta.scalar_type() == at::kFloat && input.scalar_type() != at::kDouble;
   TORCH_CHECK(
-      beta.scalar_type() == at::kDouble && beta.sizes() == input.sizes() &&
+      (single || beta.scalar_type() == at::kDouble) && beta.sizes() == input.sizes() &&
           beta.device() == input.device(),
-      "softplus: a beta for each element must be float64 and have the shape and device of input, ",
-      input.sizes(), " on ", input.device(), ", got ", beta.scalar_type(), " of ", beta.sizes(),
-      " on ", beta.device());
+      "softplus: a beta for each element must be float64, or float32 where input is not float64, "
+      "and have the shape and device of input, ",
+      input.scalar_type(), " of ", input.sizes(), " on ", input.device(), ", got ",
+      beta.scalar_type(), " of ", beta.sizes(), " on ", beta.device());
 }
 
 // The gradients towards a beta of so many elements or more are summed as they come.
@@ -186,6 +188,7 @@ void run_each(
   Parameters parameters;
   parameters.threshold = threshold;
   parameters.shifted = shifted;
+  parameters.single = inputs.back().scalar_type() == at::kFloat;
   const Tensor& input = inputs[inputs.size() - 2];
   const Dtype dtype = dtype_of(input);
   // As one_call, with one beta for all beside a beta for each.
@@ -245,7 +248,8 @@ std::tuple<Tensor, Tensor> backward_each_cpu(
     const Tensor& grad, const Tensor& input, const Tensor& beta, double threshold, bool shifted) {
   check_each(input, beta);
   check_alike(input, grad);
-  const Tensor to_input = at::empty_like(input), to_beta = at::empty_like(input, at::kDouble);
+  const Tensor to_input = at::empty_like(input),
+               to_beta = at::empty_like(input, beta.scalar_type());
   run_each(chosen().backward_each, threshold, shifted, {to_input, to_beta}, {grad, input, beta});
   return {to_input, to_beta};
 }
@@ -257,7 +261,7 @@ std::tuple<Tensor, Tensor, Tensor> double_backward_each_cpu(
   check_alike(input, grad_to_input, grad);
   check_alike(beta, grad_to_beta);
   const Tensor to_grad = at::empty_like(input), to_input = at::empty_like(input),
-               to_beta = at::empty_like(input, at::kDouble);
+               to_beta = at::empty_like(input, beta.scalar_type());
   run_each(
       chosen().double_backward_each, threshold, shifted, {to_grad, to_input, to_beta},
       {grad_to_input, grad_to_beta, grad, input, beta});
@@ -283,10 +287,11 @@ std::optional<std::tuple<Tensor, Tensor>> backward_summed(
       .dtype = dtype_of(input),
       .n = input.numel(),
       .outputs = 2,
-      .betas = {b.const_data_ptr<double>(), (*found)[0], (*found)[1]},
+      .betas = {b.const_data_ptr(), (*found)[0], (*found)[1]},
       .summed = true};
   task.parameters.threshold = threshold;
   task.parameters.shifted = shifted;
+  task.parameters.single = b.scalar_type() == at::kFloat;
   const Tensor in[] = {laid_out(grad), laid_out(input)};
   for (const Tensor& tensor : {to_input, to_beta, in[0], in[1], b}) {
     task.data[task.tensors] = static_cast<char*>(const_cast<void*>(tensor.const_data_ptr()));

@@ -56,8 +56,8 @@ std::tuple<at::Tensor, at::Tensor> double_backward(
 at::Tensor shifted(const at::Tensor& input, double beta, std::optional<double> shift);
 at::Tensor inverse(const at::Tensor& input, double beta);
 
-// Those of a beta for each element: all tensors have one shape, beta and what belongs to it
-// float64.
+// Those of a beta for each element: all tensors have one shape, beta and what belongs to it are
+// float64, or float32 where the input is not float64.
 at::Tensor forward_each(
     const at::Tensor& input, const at::Tensor& beta, double threshold, bool shifted);
 std::tuple<at::Tensor, at::Tensor> backward_each(
