@@ -16,6 +16,8 @@ from torch.nn.utils import parametrize
 from softplus.ops import dispatch
 from softplus.ops.plain import INTEGERS, is_dense, is_eager
 
+# Of float32's normal numbers; looked up in finfo they take longer than all other checks.
+_LEAST, _MOST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -191,11 +193,10 @@ def check_positive_beta(beta: float, name: str = "beta") -> None:
 def _check_invertible(name: str, beta: float) -> None:
     if is_dynamo_compiling() and dispatch.has_no_value_yet(beta):
         return  # as with a tensor, its value is not inspected
-    limits = torch.finfo(torch.float32)
-    if not limits.tiny <= abs(beta) <= limits.max:
+    if not _LEAST <= abs(beta) <= _MOST:
         raise ValueError(
             f"{name} must be a finite number other than 0 within the normal range of float32 "
-            f"({limits.tiny:.1e} to {limits.max:.1e} in magnitude), got {beta}"
+            f"({_LEAST:.1e} to {_MOST:.1e} in magnitude), got {beta}"
         )
 
 

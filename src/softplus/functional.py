@@ -202,7 +202,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         TypeError, RuntimeError: As in `softplus`.
     """
     if out is None and not is_dynamo_compiling():
-        plain = entry.softplus(input, -1.0, None, False, None)
+        plain = entry.logsigmoid(input)
         if plain is not None:
             return plain
     overriders = (input, out)

@@ -24,6 +24,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 _LN2 = math.log(2)
 # ln 2 in three parts, the first exact in float32, the first two together exact in float64, so that
@@ -41,7 +42,13 @@ EXACT_THRESHOLD = 20.0
 def computing(input: Tensor, beta: float | Tensor) -> tuple[Tensor, float | Tensor]:
     """Return input and beta in the type in which the formulas run."""
     dtype = torch.float32 if input.dtype in (torch.float16, torch.bfloat16) else input.dtype
-    return input.to(dtype), beta.to(dtype) if isinstance(beta, Tensor) else float(beta)
+    b = as_dtype(beta, dtype) if isinstance(beta, Tensor) else float(beta)
+    return as_dtype(input, dtype), b
+
+
+def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the tensor in a dtype; `to` takes a microsecond where it has that already."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def scaled(x: Tensor, beta: float | Tensor) -> Tensor:
@@ -52,7 +59,10 @@ def scaled(x: Tensor, beta: float | Tensor) -> Tensor:
     """
     if isinstance(beta, Tensor):
         large = torch.finfo(x.dtype).max ** 0.5
-        x = torch.nan_to_num(x, nan=math.nan, posinf=large, neginf=-large)
+        if is_dynamo_compiling():  # Inductor takes nan_to_num apart, and each vector into numbers
+            x = torch.where(x == math.inf, large, torch.where(x == -math.inf, -large, x))
+        else:
+            x = torch.nan_to_num(x, nan=math.nan, posinf=large, neginf=-large)
     return x * beta
 
 

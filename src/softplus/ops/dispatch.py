@@ -1,5 +1,6 @@
 """What runs where the entry leaves a call: an operator, PyTorch's own softplus, the definition."""
 
+import functools
 import math
 
 import torch
@@ -131,8 +132,7 @@ def _under_autocast(input: Tensor) -> Tensor:
 
 
 def _is_traced() -> bool:
-    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    return tracing
+    return torch._C._get_tracing_state() is not None  # noqa: SLF001 -- torch.jit.is_tracing
 
 
 def _runs_operators(input: Tensor) -> bool:
@@ -162,8 +162,13 @@ def _is_followed(input: Tensor) -> bool:
 
 
 def _is_one_of(input: Tensor, names: tuple[str, ...]) -> bool:
-    kind = type(input)
-    return kind.__name__ in names and kind.__module__.startswith("torch.")
+    return _name_in_torch(type(input)) in names
+
+
+@functools.cache
+def _name_in_torch(kind: type) -> str:
+    """Return the name of one of PyTorch's classes, nothing of any other."""
+    return kind.__name__ if kind.__module__.startswith("torch.") else ""
 
 
 def _compiled_for_cpu(input: Tensor, beta: float | Tensor) -> bool:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 from torch.compiler import is_exporting
+from torch.nn import functional
 from torch.overrides import has_torch_function_unary
 
 from softplus.ops import cpu, gradients, standard, triton
@@ -24,8 +25,10 @@ from softplus.ops.plain import (
     INTEGERS,
     is_dense,
     is_eager,
+    is_ordinary,
     records,
     under_autocast,
+    under_transform,
 )
 from softplus.ops.triton import recorded
 
@@ -63,19 +66,19 @@ def _softplus(
         result = _softplus_into(input, beta, threshold, inplace, out)
     elif not served(input):
         result = _standard(input, beta, threshold)
-    elif not (is_eager() and is_dense(input)) or under_autocast(input):
-        result = None
-    else:
+    elif is_eager() and is_dense(input):
         result = _by_kernel(input, beta, threshold)
+    else:
+        result = None
     return result
 
 
-def _by_kernel(input: Tensor, beta: float, threshold: float) -> Tensor:
+def _by_kernel(input: Tensor, beta: float, threshold: float) -> Tensor | None:
     if not input.is_cpu:
-        return recorded.softplus(input, beta, threshold)
+        return None if under_autocast(input) else recorded.softplus(input, beta, threshold)
     if records(input):
         return gradients.recorded("forward", calls.plain_forward, input, beta, threshold)
-    return calls.plain_forward(input, beta, threshold)
+    return calls.forward_into(torch.empty_like(input), input, beta, threshold)
 
 
 def served(input: Tensor) -> bool:
@@ -86,7 +89,7 @@ def served(input: Tensor) -> bool:
 def _number(value: Any) -> float:
     """Return a real number, or an integer in a tensor, as a float; NaN for what is neither."""
     try:
-        if type(value) is int:  # found at once
+        if type(value) is int or type(value) is float:  # found at once
             return float(value)
         if isinstance(value, Tensor):
             number = is_eager() and is_dense(value, INTEGERS) and value.dim() == 0
@@ -112,16 +115,16 @@ def _softplus_into(  # noqa: PLR0911 -- each kind of call leaves as soon as it i
     input: Tensor, beta: float, threshold: float, inplace: Any, out: Tensor | None
 ) -> Tensor | None:
     """Write softplus over the input, or into `out`, where autograd records nothing."""
-    target = input if out is None else out
     if (inplace and out is not None) or not (is_eager() and is_dense(input)):
         return None
-    if inplace and records(input):
-        return _overwritten(input, beta, threshold)
-    alike = target is input or (
-        is_dense(target) and target.dtype == input.dtype and target.device == input.device
-    )
-    if not alike or records(input, target):
-        return None
+    if records(input):
+        return _overwritten(input, beta, threshold) if inplace else None
+    target = input if out is None else out
+    if target is not input:
+        if not is_dense(target) or target.dtype != input.dtype or target.device != input.device:
+            return None
+        if records(target):
+            return None
     if target.is_inference() and not torch.is_inference_mode_enabled():
         return None
     if not served(input):
@@ -185,6 +188,25 @@ def _shifted_softplus(input: Tensor, beta: Any, shift: Any) -> Tensor | None:
     return standard.shifted_softplus(input, beta, given)
 
 
+def _logsigmoid(input: Tensor) -> Tensor | None:
+    """Return PyTorch's own log-sigmoid, whose backward takes no exponential, where it serves.
+
+    It has no rules for DTensor, forgets other layouts, and in float16 softplus's way to a second
+    derivative is needed. On accelerators autocast leaves it alone, but not softplus.
+    """
+    own = (
+        isinstance(input, Tensor)
+        and not has_torch_function_unary(input)
+        and input.is_cpu
+        and is_ordinary(input)
+        and input.dtype in (torch.float32, torch.float64, torch.bfloat16)
+        and input.layout is torch.strided
+        and input.is_contiguous()
+        and not (served(input) or under_transform() or _trace() or is_exporting())
+    )
+    return functional.logsigmoid(input) if own else _softplus(input, -1.0, None, False, None)
+
+
 def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
     if not (is_eager() and is_dense(input) and served(input)) or under_autocast(input):
         return None
@@ -194,7 +216,8 @@ def _inverse_softplus(input: Tensor, beta: Any) -> Tensor | None:
     return gradients.plain("inverse", input, beta)
 
 
-# With the arguments (input, beta, threshold, inplace, out), (input, beta, shift), (input, beta).
+# With the arguments (input, beta, threshold, inplace, out), (input, beta, shift), (input, beta),
+# (input).
 _Entry = Callable[..., Tensor | None]
 
 
@@ -205,18 +228,29 @@ def _telling(function: _Entry) -> _Entry:
         result = function(input, *arguments)
         if result is not None and input.is_cpu:
             cpu.warn_of_absence()
+            globals().update(_WITHOUT_KERNELS)  # told: this takes a tenth of a call on 64 elements
         return result
 
     return call
 
 
+def _logsigmoid_by_kernel(input: Tensor) -> Tensor | None:
+    return softplus(input, -1.0, None, False, None)
+
+
+_WITHOUT_KERNELS: dict[str, _Entry] = {
+    "softplus": _softplus,
+    "shifted_softplus": _shifted_softplus,
+    "inverse_softplus": _inverse_softplus,
+    "logsigmoid": _logsigmoid,
+}
+
 softplus: _Entry = _softplus
 shifted_softplus: _Entry = _shifted_softplus
 inverse_softplus: _Entry = _inverse_softplus
+logsigmoid: _Entry = _logsigmoid_by_kernel
 if not _kernels:
-    softplus, shifted_softplus, inverse_softplus = map(
-        _telling, (softplus, shifted_softplus, inverse_softplus)
-    )
+    globals().update({name: _telling(call) for name, call in _WITHOUT_KERNELS.items()})
 elif cpu.entry_absent is None:
     softplus = cpu.softplus
     shifted_softplus = cpu.shifted_softplus

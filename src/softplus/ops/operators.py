@@ -136,7 +136,7 @@ FAKES: dict[str, Any] = {
 }
 
 
-def filled(name: str, fill: Callable[..., None]) -> Callable[..., Any]:
+def filled(name: str, fill: Callable[..., Any]) -> Callable[..., Any]:
     """Return an operator by the function that fills its results.
 
     What they are like, and which arguments are refused, the rule for fake tensors says.

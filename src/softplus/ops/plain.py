@@ -19,7 +19,6 @@ _level = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001
 _dispatch_modes = torch._C._len_torch_dispatch_stack  # noqa: SLF001
 _trace = torch._C._get_tracing_state  # noqa: SLF001
 _no_dispatch = torch._C._disabled_torch_dispatch_impl  # noqa: SLF001
-_strided = torch.strided
 
 
 def is_eager() -> bool:
@@ -41,13 +40,12 @@ def is_dense(tensor: Tensor, dtypes: tuple[torch.dtype, ...] = DTYPES) -> bool:
             (kind is Tensor or kind is Parameter or is_ordinary(tensor))
             and not has_torch_function_unary(tensor)
             and tensor.dtype in dtypes
-            and tensor.layout is _strided
             and not tensor.is_nested
             and not tensor.is_neg()
             # Meta tensors have none, nor those that functionalization wraps.
             and tensor.data_ptr() != 0
         )
-    except RuntimeError:  # nor those that outlived their level of torch.func
+    except RuntimeError:  # nor those of other layouts, or that outlived their level of torch.func
         return False
 
 

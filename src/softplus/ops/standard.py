@@ -1,6 +1,7 @@
 """PyTorch's own operators as softplus: where no kernel serves a call, and in what is deployed."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ _LN2 = math.log(2)
 _backward = torch.ops.aten.softplus_backward.default
 # Beyond, e^-|u| is 0 in every dtype; here |u| times it is a product of numbers, not inf times 0.
 _FAR = 800.0
+_WIDE = (torch.float32, torch.float64)
 
 
 def softplus(input: Tensor, beta: float, threshold: float) -> Tensor:
@@ -51,15 +53,14 @@ def shifted_softplus(input: Tensor, beta: float, shift: float | None) -> Tensor:
         result: Tensor = _Shifted.apply(input, beta)  # type: ignore[no-untyped-call]
         return result
     x, _ = definition.computing(input, beta)
-    return (functional.softplus(x, beta, 50.0) - shift).to(input.dtype)
+    return definition.as_dtype(functional.softplus(x, beta, 50.0) - shift, input.dtype)
 
 
 def softplus_each(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
     """Return softplus with a tensor as beta, where no transform follows."""
     if not records(input, beta):
         return _each_of(input, beta, threshold, shifted)
-    result: Tensor = _Each.apply(input, beta, threshold, shifted)  # type: ignore[no-untyped-call]
-    return result
+    return _apply_each(input, beta, threshold, shifted)
 
 
 def _shifted_of(input: Tensor, beta: float) -> Tensor:
@@ -74,7 +75,7 @@ def _each_of(input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Te
     y = (_shifted(u) if shifted else functional.softplus(u, 1.0, exact(threshold))).div_(b)
     if threshold < EXACT_THRESHOLD:
         y = torch.where(u > threshold, x, y)
-    return y.to(input.dtype)
+    return definition.as_dtype(y, input.dtype)
 
 
 def _backward_of(grad: Tensor, input: Tensor, beta: float, threshold: float) -> Tensor:
@@ -133,47 +134,70 @@ class _Shifted(Function):
 
 
 class _Each(Function):
-    """Saves the input and beta.
+    """With a = |beta·x|, dy/dbeta is -(ln(1 + e^-a) + a·sigmoid(-a)) / beta².
 
-    With a = |beta·x|, dy/dbeta is -(ln(1 + e^-a) + a·sigmoid(-a)) / beta², which has every digit
-    where (x·sigmoid(beta·x) - y) / beta has none (a = 17), and is 0 where x is infinite.
+    That has every digit where (x·sigmoid(beta·x) - y) / beta has none (a = 17), and is 0 where x is
+    infinite. Saves the input and beta and, where it can, what the gradient towards beta is made of:
+    forward has it for three more passes, and backward would take as long for it as for the rest.
     """
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, beta: Tensor, threshold: float, shifted: bool) -> Tensor:
-        ctx.save_for_backward(input, beta)
         ctx.options = threshold, shifted
         ctx.set_materialize_grads(False)
-        return _each_of(input, beta, threshold, shifted)
+        exact_softplus = threshold >= EXACT_THRESHOLD and not shifted
+        # Of half types it would be float32. Elsewhere than on a CPU time is passes over memory, of
+        # which there are ten here for F.softplus's one.
+        kept = input.is_cpu and input.dtype in _WIDE and ctx.needs_input_grad[1]
+        if not (exact_softplus and kept):
+            ctx.save_for_backward(input, beta)
+            return _each_of(input, beta, threshold, shifted)
+        x, b = definition.computing(input, beta)
+        u = x * b
+        v = u.abs().neg_()
+        sigmoid = v.sigmoid()
+        product = v.clamp_min_(-_FAR).mul_(sigmoid)  # -a·sigmoid(-a)
+        logarithm = sigmoid.neg_().log1p_()  # ln(1 - sigmoid(-a)) = -ln(1 + e^-a)
+        ctx.save_for_backward(input, beta, product.add_(logarithm))
+        return u.relu_().sub_(logarithm).div_(b)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None) -> tuple[Tensor | None, ...]:
         if grad is None:
             return (None,) * 4
-        of_input, of_beta = ctx.saved_tensors
+        of_input, of_beta, *kept = ctx.saved_tensors
         to_beta: Tensor | None = None
         if torch.is_grad_enabled():
-            to_input, of_each = composed.backward_each(grad, of_input, of_beta, *ctx.options)
-            to_beta = of_each.sum_to_size(of_beta.shape).to(of_beta.dtype)
+            to_input, each = composed.backward_each(grad, of_input, of_beta, *ctx.options)
+            to_beta = each.sum_to_size(of_beta.shape)
         else:
             x, b = definition.computing(of_input, of_beta)
-            u, g = x * b, grad.to(x.dtype)
-            to_input = _backward(g, u, 1.0, exact(ctx.options[0]))
+            u, g = x * b, definition.as_dtype(grad, x.dtype)
             if ctx.needs_input_grad[1]:
-                # Divided after the sum: for one beta that is one division.
-                total = _bracket_(u, *ctx.options).mul_(g).sum_to_size(of_beta.shape)
-                to_beta = (total / (-b * b)).to(of_beta.dtype)
-        return to_input.sum_to_size(of_input.shape).to(of_input.dtype), to_beta, None, None
+                each = g * (kept[0] if kept else _towards_beta(u, *ctx.options))
+                # Divided after the sum: of one beta that is a number.
+                to_beta = each.sum_to_size(of_beta.shape).div_(b).div_(b)
+            threshold = exact(ctx.options[0])
+            # A batch, of is_grads_batched=True, cannot be written over u.
+            in_place = kept and is_dense(g)
+            to_input = u.sigmoid_().mul_(g) if in_place else _backward(g, u, 1.0, threshold)
+        if to_beta is not None:
+            to_beta = definition.as_dtype(to_beta, of_beta.dtype)
+        to_input = to_input.sum_to_size(of_input.shape)
+        return definition.as_dtype(to_input, of_input.dtype), to_beta, None, None
 
 
-def _bracket_(u: Tensor, threshold: float, shifted: bool) -> Tensor:
-    """Return -beta²·dy/dbeta, as `composed.backward_each`, in fewer passes; u is overwritten."""
-    reverted = u > threshold if threshold < EXACT_THRESHOLD else None
-    a = u.abs_().clamp_max_(_FAR)
-    # a·sigmoid(-a) + ln(1 + e^-a), each by an operator of softplus with a beta of -1.
-    bracket: Tensor = _backward(a, a, -1.0, 50.0).sub_(functional.softplus(a, -1.0, 50.0))
+# By what is below Function's own `apply`, as in ops/gradients.py.
+_apply_each: Callable[..., Tensor] = super(Function, _Each).apply
+
+
+def _towards_beta(u: Tensor, threshold: float, shifted: bool) -> Tensor:
+    """Return beta²·dy/dbeta, as `composed.backward_each`, in fewer passes."""
+    a = u.abs().clamp_max_(_FAR)
+    # ln(1 + e^-a) and a·sigmoid(-a), each by an operator of softplus with a beta of -1.
+    derivative = functional.softplus(a, -1.0, 50.0).sub_(_backward(a, a, -1.0, 50.0))
     if shifted:
-        bracket.sub_(_LN2)
-    if reverted is not None:
-        bracket.masked_fill_(reverted, 0)
-    return bracket
+        derivative.add_(_LN2)
+    if threshold < EXACT_THRESHOLD:
+        derivative.masked_fill_(u > threshold, 0)
+    return derivative

@@ -85,10 +85,6 @@ def backward_summed(
     return outputs
 
 
-def _forward(output: Tensor, input: Tensor, beta: float, threshold: float) -> None:
-    _call("forward", (output,), (input,), beta, threshold)
-
-
 def _backward(output: Tensor, grad: Tensor, saved: Tensor, *options: Any) -> None:
     beta, threshold, of_output = options
     kernel = "backward_of_output" if of_output else "backward_of_input"
@@ -126,8 +122,8 @@ def _each(kernel: str) -> Callable[..., None]:
     return fill
 
 
-_FILL: dict[str, Callable[..., None]] = {
-    "forward": _forward,
+_FILL: dict[str, Callable[..., Any]] = {
+    "forward": forward_into,
     "backward": _backward,
     "double_backward": _double_backward,
     "shifted": _shifted,
