@@ -25,6 +25,7 @@ from softplus.ops.triton.exponential import (
     HALF,
     ODD,
     SINGLE,
+    Constant,
     _at_least,
     _at_most,
     _bits,
@@ -41,14 +42,14 @@ from softplus.ops.triton.exponential import (
     number,
 )
 
-_LN2, _LN2_REST = tl.constexpr(constants.LN2), tl.constexpr(constants.LN2_REST)
-_LN2_FLOAT = tl.constexpr(constants.LN2_FLOAT)
-_LN2_FLOAT_REST = tl.constexpr(constants.LN2_FLOAT_REST)
-_NEAR = tl.constexpr(constants.NEAR)
-_ATANH = tl.constexpr(constants.ATANH)
-_LOG1P_REST = tl.constexpr(constants.LOG1P_REST)
-_LOG1P_REST_HALF = tl.constexpr(constants.LOG1P_REST_HALF)
-_LOG_COSH = tl.constexpr(constants.LOG_COSH)
+_LN2, _LN2_REST = Constant(constants.LN2), Constant(constants.LN2_REST)
+_LN2_FLOAT = Constant(constants.LN2_FLOAT)
+_LN2_FLOAT_REST = Constant(constants.LN2_FLOAT_REST)
+_NEAR = Constant(constants.NEAR)
+_ATANH = Constant(constants.ATANH)
+_LOG1P_REST = Constant(constants.LOG1P_REST)
+_LOG1P_REST_HALF = Constant(constants.LOG1P_REST_HALF)
+_LOG_COSH = Constant(constants.LOG_COSH)
 
 
 # Softplus in float32, on the far side of 0 as e^v (1 - …), next to it as ln 2 + v/2 + ln cosh(v/2)
