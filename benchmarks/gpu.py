@@ -55,6 +55,7 @@ Function = Callable[[], Any]
 DEVICE = "cpu" if DRY else "cuda"
 MEBI = 1 << 20
 SIZES = (1 << 10,) if DRY else (16 * MEBI, 64 * MEBI, 256 * MEBI)
+BETAS = (4, 16) if DRY else (1 << 16, 512)  # a shape, with a beta for each of its last dimension
 CALL_SIZES = (64, 1024) if DRY else tuple(4**k for k in range(3, 14))
 ROUNDS = 2 if DRY else 7
 SECONDS = 0.001 if DRY else 0.02  # of a round of one contender
@@ -211,12 +212,11 @@ def from_bytes(rows: list[dict[str, Any]]) -> int | None:
 
 def betas() -> list[dict[str, Any]]:
     """Measure a tensor as beta, one for each channel, beside the one-liner."""
-    shape = (4, 16) if DRY else (1 << 16, 512)
     rows = []
     for name, dtype in DTYPES.items():
-        x = normal(math.prod(shape), dtype).view(shape).requires_grad_()
-        g = normal(x.numel(), dtype).view(shape)
-        beta = torch.rand(shape[1], device=DEVICE).add(0.5).to(dtype).requires_grad_()
+        x = normal(math.prod(BETAS), dtype).view(BETAS).requires_grad_()
+        g = normal(x.numel(), dtype).view(BETAS)
+        beta = torch.rand(BETAS[1], device=DEVICE).add(0.5).to(dtype).requires_grad_()
         ways = {
             "ours": lambda x=x, b=beta: softplus.softplus(x, b),
             "PyTorch": lambda x=x, b=beta: functional.softplus(x * b) / b,

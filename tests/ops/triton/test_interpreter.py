@@ -59,8 +59,3 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path):
     }
     kept = {row["network"]: row for row in results["memory"]}
     assert kept["MLP, float32"]["ours"] == kept["MLP, float32"]["relu_bytes"]
-
-
-def test_without_a_gpu_the_benchmark_says_so(tmp_path):
-    script = TESTS.parent / "benchmarks" / "gpu.py"
-    assert run(str(script), folder=tmp_path).strip() == "skipped: no GPU"
