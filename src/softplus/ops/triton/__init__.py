@@ -90,7 +90,8 @@ def _register(key: str) -> None:
 
 
 def _run(name: str, *arguments: Any) -> Any:
-    return implementations()[name](*arguments)
+    compiles = _compiled_for(arguments[0].get_device())
+    return (implementations() if compiles else COMPOSED)[name](*arguments)
 
 
 if POSSIBLE:

@@ -43,7 +43,7 @@ def number(value, like):
 @triton.jit
 def _polynomial(x, c: tl.constexpr, N: tl.constexpr):
     """c[0] + c[1] x + …; a long one as two chains, its even and its odd powers."""
-    if N < 8:
+    if N <= 8:
         p = number(c[N - 1], x)
         for i in tl.static_range(N - 2, -1, -1):
             p = tl.fma(p, x, number(c[i], x))
@@ -71,7 +71,9 @@ def _of_bits(x):
 
 @triton.jit
 def _at_least(x, least):
-    """The larger one; NaN stays, which tl.maximum drops."""
+    """The larger one; NaN stays. Of floats that is one instruction in place of two."""
+    if x.dtype == tl.float32:
+        return tl.maximum(x, least, propagate_nan=tl.PropagateNan.ALL)
     return tl.where(x < least, least, x)
 
 
