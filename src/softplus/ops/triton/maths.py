@@ -2,9 +2,9 @@
 
 It is that of `ops/cpu/maths.h`, in the same order of operations, so that results have the same
 bits; but for two things. Subnormal numbers are kept: they cost nothing on a GPU. And the forward
-pass of float32 and of the half types looks nothing up: it goes by e^v and a polynomial, in about 45
-operations, of which 32 lanes do one each cycle; six lookups for each element would fill the path to
-the cache in bfloat16, where 90% of the bandwidth leaves 190 cycles for 1,024 elements.
+pass of float32 and of the half types looks nothing up: it goes by e^v and a polynomial, in 63 or 25
+instructions of a GPU (tools/gpu_instructions.py); six lookups for each element would fill the path
+to the cache in bfloat16, where 90% of the bandwidth leaves 190 cycles for 1,024 elements.
 
 Only operations that round alike everywhere are used, fma among them, and the compiler may fuse no
 others: what the interpreter proves here holds on a GPU.
