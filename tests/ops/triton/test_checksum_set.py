@@ -23,9 +23,10 @@ pytestmark = [
 HALVES = [torch.bfloat16, torch.float16]
 OF_FLOAT32 = ["forward", "backward from the output", "the same towards the input", "inverse"]
 OF_HALVES = [name for name in checksums.PASSES if name != "log-sigmoid"]
-# Forward passes have operations of their own, as has float32's backward of 1; the inverse of a half
-# type the CPU rounds twice.
-OWN = {"forward", "forward with a threshold", "shifted", "backward from the output", "inverse"}
+# How far apart results may be: forward passes have operations of their own, as has float32's
+# backward of 1, and the CPU rounds a half type's inverse, and its shift by a number, twice.
+APART = {"forward": 2, "forward with a threshold": 2, "shifted": 2, "backward from the output": 2}
+APART |= {"inverse": 1, "shifted by a number": 1, "the same towards the input": 2}
 
 
 def on_gpu(name: str, call) -> tuple[Tensor, ...]:
@@ -54,19 +55,22 @@ def apart(one: Tensor, other: Tensor) -> Tensor:
 
 
 def hold(name: str, dtype: torch.dtype, beta: float) -> None:
-    """Hold that results are those of the CPU, to the last bit or to one number more or less."""
+    """Hold that results are those of the CPU, to the last bit where the operations are the same."""
     call, wanted = checksums.calls(name, dtype, beta)
     checksums.run_here(call, wanted)
     tiny = 4 * torch.finfo(dtype).tiny
     usual = torch.ones(wanted[0].shape, dtype=torch.bool)
-    for tensor in call.inputs[:-1] if checksums.PASSES[name].beta_of_each else call.inputs:
+    for role, tensor in zip(checksums.PASSES[name].inputs, call.inputs, strict=False):
         usual &= (tensor == 0) | (tensor.abs() >= tiny)
+        if role in "xy":  # a slope that is subnormal may be multiplied by a large gradient
+            product = (tensor.double() * beta).abs()
+            usual &= (product == 0) | (product >= tiny) & (product < 80)
     for got, other in zip(on_gpu(name, call), wanted, strict=True):
         assert torch.equal(got.isnan() & usual, other.isnan() & usual)
         here = usual & ~other.isnan() & (other.abs() >= tiny)
         assert here.double().mean() > 0.1
         distance = apart(got[here], other[here]).max()
-        assert distance <= (1 if name in OWN else 0), (name, beta, distance)
+        assert distance <= APART.get(name, 0), (name, beta, distance)
 
 
 @pytest.mark.parametrize("beta", checksums.BETAS)
