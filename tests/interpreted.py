@@ -20,6 +20,7 @@ from softplus.ops import dispatch, entry, gradients, triton  # noqa: E402
 from softplus.ops.triton import recorded  # noqa: E402
 
 launch = launcher()
+triton._compiled_for = lambda _: True
 triton.serves = entry.served = lambda tensor: tensor.is_cpu
 gradients.implementations = lambda _: launch.OPERATORS
 entry._by_kernel = recorded.softplus

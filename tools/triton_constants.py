@@ -41,12 +41,16 @@ LN2_SHORT_SINGLE, LN2_SHORT_SINGLE_REST = {short_single!r}, {short_single_rest!r
 {expm1_single}
 {expm1_single_in_double}
 {expm1_half}
+# (2^f - 1) / f for |f| <= 1/2, for bfloat16
+{exp2_half}
 
 # (2 atanh(z) / z - 2) / w, w = z^2, for z up to 1/3
 {atanh}
 
 # ln(1 + t) / t for t up to 1, to the digits of float32
 {log1p_single}
+# … as floats over 2^24, for bfloat16
+{log1p_half}
 # (ln(1 + t) - t) / t^2 for t up to e^-{near}, as floats, and for t up to 1, for bfloat16
 {log1p_rest}
 {log1p_rest_half}
@@ -71,6 +75,32 @@ def log1p_rest(largest: object, degree: int) -> tuple[list[float], float]:
         range(degree + 1),
         np.float32,
     )
+
+
+def exp2_half() -> tuple[list[float], float]:
+    """Return (2^f - 1) / f."""
+    largest = mpf("0.5005")
+    return fit(
+        lambda f: (mpf(2) ** f - 1) / f,
+        lambda f: f / mpf(2) ** f,
+        -largest,
+        largest,
+        range(5),
+        np.float32,
+    )
+
+
+def log1p_half() -> tuple[list[float], float]:
+    """Return ln(1 + t) / t over 2^24."""
+    fitted, error = fit(
+        lambda t: log1p(t) / t,
+        lambda t: t / log1p(t),
+        mpf(2) ** -20,
+        mpf("1.001"),
+        range(8),
+        np.float32,
+    )
+    return [coefficient / 2**24 for coefficient in fitted], error
 
 
 def series(name: str, fitted: tuple[list[float], float]) -> str:
@@ -98,6 +128,8 @@ def module() -> str:
         expm1_single=series("EXPM1_SINGLE", expm1_series(6, np.float32)),
         expm1_single_in_double=series("EXPM1_SINGLE_IN_DOUBLE", expm1_series(7, np.float64)),
         expm1_half=series("EXPM1_HALF", expm1_over_r(4)),
+        exp2_half=series("EXP2_HALF", exp2_half()),
+        log1p_half=series("LOG1P_HALF", log1p_half()),
         atanh=series("ATANH", atanh_series(9)),
         log1p_single=series("LOG1P_SINGLE", log1p_series(11)),
         log1p_rest=series("LOG1P_REST", log1p_rest(exp(-mpf(NEAR)) * mpf("1.01"), 6)),

@@ -42,6 +42,16 @@ def test_a_triton_that_does_not_load_is_named(monkeypatch):
     assert absent(monkeypatch, object()) == "Triton does not load: for this test"
 
 
+def test_an_operator_on_a_gpu_that_triton_does_not_compile_for_is_pytorch_s(monkeypatch):
+    """As a compiled graph calls it that Inductor did not write."""
+    of_triton = {"forward": lambda *_: "a kernel"}
+    monkeypatch.setattr(triton, "implementations", lambda: of_triton)
+    for compiles in (True, False):
+        monkeypatch.setattr(triton, "_compiled_for", lambda _, compiles=compiles: compiles)
+        result = triton._run("forward", torch.zeros(3), 1.0, 20.0)
+        assert result == "a kernel" if compiles else torch.equal(result, softplus(torch.zeros(3)))
+
+
 @with_kernels
 def test_the_cpp_entry_leaves_large_tensors_on_other_devices():
     """By size; meta tensors are not on the CPU either."""

@@ -19,9 +19,10 @@ FILES = [
     *("test_functional_out.py", "test_modules.py", "test_modules_learnable.py"),
     "ops/test_autograd.py",
 ]
-# Memory that overlaps is refused where a kernel would write it; here a result is copied to it. And
-# the interpreter changes Triton's modules while a kernel runs, so that it serves one thread.
-NOT_HERE = "not overlaps_the_input_in_part and not in_several_threads"
+# Memory that overlaps is refused where a kernel would write it; here a result is copied to it. The
+# interpreter changes Triton's modules while a kernel runs, so that it serves one thread, and takes
+# a quarter of an hour for a training.
+NOT_HERE = "not overlaps_the_input_in_part and not in_several_threads and not training_finds"
 
 
 def run(*command: str, folder: Path) -> str:
@@ -59,8 +60,3 @@ def test_the_benchmark_runs_from_end_to_end(tmp_path):
     }
     kept = {row["network"]: row for row in results["memory"]}
     assert kept["MLP, float32"]["ours"] == kept["MLP, float32"]["relu_bytes"]
-
-
-def test_without_a_gpu_the_benchmark_says_so(tmp_path):
-    script = TESTS.parent / "benchmarks" / "gpu.py"
-    assert run(str(script), folder=tmp_path).strip() == "skipped: no GPU"

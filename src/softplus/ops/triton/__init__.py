@@ -20,9 +20,10 @@ from softplus.ops.composed import COMPOSED
 POSSIBLE = torch.version.cuda is not None or torch.version.hip is not None
 
 # From this many bytes of input on the kernels serve an eager call. Below, PyTorch's operator is the
-# faster way: it is launched from C++, in about 5 microseconds, a Triton kernel in about 20, and 32
-# MiB are read and written in 16 at 4 TB/s. An estimate, not yet measured: `python
-# benchmarks/gpu.py` finds the size. 0 has the kernels serve every call.
+# faster way: it is launched from C++, in about 5 microseconds, a Triton kernel from Python in 22
+# (measured on a driver that does nothing), and 32 MiB are read and written in 16 at 4 TB/s. An
+# estimate, not yet measured on a GPU: `python benchmarks/gpu.py` finds the size. 0 has the kernels
+# serve every call.
 _VARIABLE = "SOFTPLUS_TRITON_FROM"
 try:
     from_bytes = int(os.environ.get(_VARIABLE, "") or 32 << 20)
@@ -90,7 +91,8 @@ def _register(key: str) -> None:
 
 
 def _run(name: str, *arguments: Any) -> Any:
-    return implementations()[name](*arguments)
+    compiles = _compiled_for(arguments[0].get_device())
+    return (implementations() if compiles else COMPOSED)[name](*arguments)
 
 
 if POSSIBLE:

@@ -7,6 +7,7 @@ from softplus.ops.triton import constants
 from softplus.ops.triton.exponential import (
     _LOG2E,
     FULL,
+    Constant,
     _at_least,
     _at_most,
     _bits,
@@ -25,10 +26,10 @@ from softplus.ops.triton.maths import (
     _softplus_full,
 )
 
-_EXPM1_SINGLE_IN_DOUBLE = tl.constexpr(constants.EXPM1_SINGLE_IN_DOUBLE)
-_LOG1P_SINGLE = tl.constexpr(constants.LOG1P_SINGLE)
-_LOG_COSH_SINGLE = tl.constexpr(constants.LOG_COSH_SINGLE)
-_ENTROPY_GAP = tl.constexpr(constants.ENTROPY_GAP)
+_EXPM1_SINGLE_IN_DOUBLE = Constant(constants.EXPM1_SINGLE_IN_DOUBLE)
+_LOG1P_SINGLE = Constant(constants.LOG1P_SINGLE)
+_LOG_COSH_SINGLE = Constant(constants.LOG_COSH_SINGLE)
+_ENTROPY_GAP = Constant(constants.ENTROPY_GAP)
 
 
 @triton.jit

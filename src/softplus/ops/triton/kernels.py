@@ -226,7 +226,7 @@ def double_backward(
 def _beta_of(betas, i, here, run, count, ONE: tl.constexpr, DIGITS: tl.constexpr):
     """Return the sign of each element's beta, and its numbers."""
     if ONE:
-        b = tl.load(betas + tl.zeros([1], tl.int32))
+        b = tl.load(betas + tl.arange(0, 1))
     else:
         b = tl.load(betas + (i // run) % count, mask=here, other=1.0)
     negative = b.to(tl.int64, bitcast=True) < 0
