@@ -131,12 +131,12 @@ def module() -> str:
         exp2_half=series("EXP2_HALF", exp2_half()),
         log1p_half=series("LOG1P_HALF", log1p_half()),
         atanh=series("ATANH", atanh_series(9)),
-        log1p_single=series("LOG1P_SINGLE", log1p_series(11)),
+        log1p_single=series("LOG1P_SINGLE", log1p_series(11, np.float64)),
         log1p_rest=series("LOG1P_REST", log1p_rest(exp(-mpf(NEAR)) * mpf("1.01"), 6)),
         log1p_rest_half=series("LOG1P_REST_HALF", log1p_rest(mpf("1.01"), 6)),
         log_cosh_single=series("LOG_COSH_SINGLE", log_cosh_series(5, "2.26", np.float64)),
         log_cosh=series("LOG_COSH", log_cosh_series(4, "1.57", np.float32)),
-        entropy_gap=series("ENTROPY_GAP", entropy_gap_series(12)),
+        entropy_gap=series("ENTROPY_GAP", entropy_gap_series(12, np.float64)),
     )
 
 

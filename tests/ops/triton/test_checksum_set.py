@@ -29,6 +29,9 @@ OF_HALVES = [name for name in checksums.PASSES if name != "log-sigmoid"]
 APART = {"forward": (1, 2), "forward with a threshold": (1, 2), "shifted": (2, 2)}
 APART |= {"inverse": (1, 1), "shifted by a number": (1, 1)}
 APART |= {"backward from the output": (2, 0), "the same towards the input": (2, 0)}
+# With a beta for each element the GPU computes these in double, the CPU in float.
+IN_FLOAT = [name for name in checksums.PASSES if "tensor" in name and "double" not in name]
+APART |= dict.fromkeys(IN_FLOAT, (1, 1))
 
 
 def on_gpu(name: str, call) -> tuple[Tensor, ...]:
@@ -71,6 +74,10 @@ def hold(name: str, dtype: torch.dtype, beta: float) -> None:
         assert torch.equal(got.isnan() & usual, other.isnan() & usual)
         here = usual & ~other.isnan() & (other.abs() >= tiny)
         assert here.double().mean() > 0.1
+        if got.dtype != dtype and name in IN_FLOAT:  # towards beta: of float's digits and range
+            here &= got.abs() < torch.finfo(torch.float32).max
+            torch.testing.assert_close(got[here], other[here], rtol=2e-6, atol=0)
+            continue
         distance = apart(got[here], other[here]).max()
         allowed = APART.get(name, (0, 0))[beta != 1]
         assert distance <= allowed, (name, beta, distance)
