@@ -134,7 +134,7 @@ def main() -> None:
     limit = OVER_BETA_1 * ALLOWANCE[instruction_set]
     another = f"beta = {BETA:g} over beta = 1, float32 forward, 65,536, where beta·x is the same"
     part = (
-        f"{where}; one thread, {how}.\n\n{table(runs, instruction_set)}\n\n"
+        f"{where}; one thread, {how}.\n\n{table(runs, instruction_set)}\n"
         f"{another}: {cell(others, limit=limit)}, bound {limit:.3g}."
     )
     print(part)
