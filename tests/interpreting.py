@@ -13,10 +13,21 @@ import numpy as np
 import pytest
 import torch
 
+from softplus.ops import cpu
+
 with_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None,
     reason="Triton is not installed: `make test-slow` installs it",
 )
+# Of tests that compare with the CPU's kernels, which have the same operations where there is FMA
+beside_the_cpu = [
+    pytest.mark.slow,
+    with_triton,
+    pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}"),
+    pytest.mark.skipif(
+        cpu.instruction_set() in {None, "baseline"}, reason="baseline x86-64 has no FMA"
+    ),
+]
 
 
 def launcher() -> Any:

@@ -8,19 +8,11 @@ from torch import Tensor
 
 from calls import normal
 from instruction_sets import DTYPES, HALVES, each_dtype
-from interpreting import launcher, with_triton
+from interpreting import beside_the_cpu, launcher
 from references import same_bits
-from softplus.ops import cpu
 from ulp import patterns
 
-pytestmark = [
-    pytest.mark.slow,
-    with_triton,
-    pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}"),
-    pytest.mark.skipif(
-        cpu.instruction_set() in {None, "baseline"}, reason="baseline x86-64 has no FMA"
-    ),
-]
+pytestmark = beside_the_cpu
 
 # Of others, as 0.7, the CPU has the error of 1/beta to the digits of a long double, which are not
 # many, nor the same on every machine; the GPU has it exactly.

@@ -7,18 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from interpreting import launcher, with_triton
+from interpreting import beside_the_cpu, launcher
 from ops.cpu.test_checksums import checksums
-from softplus.ops import cpu
 
-pytestmark = [
-    pytest.mark.slow,
-    with_triton,
-    pytest.mark.skipif(cpu.absent is not None, reason=f"no CPU kernels: {cpu.absent}"),
-    pytest.mark.skipif(
-        cpu.instruction_set() in {None, "baseline"}, reason="baseline x86-64 has no FMA"
-    ),
-]
+pytestmark = beside_the_cpu
 
 HALVES = [torch.bfloat16, torch.float16]
 OF_FLOAT32 = ["forward", "backward from the output", "the same towards the input", "inverse"]
